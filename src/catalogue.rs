@@ -1,0 +1,3 @@
+//! The LLM services that gollm knows, as data.
+
+pub mod prices;

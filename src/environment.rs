@@ -1,0 +1,57 @@
+//! The variables that the process was started with: read once, passed as an argument from there.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use zeroize::Zeroizing;
+
+/// A snapshot of environment variables. It may hold secrets: it has no `Debug`, and its values are wiped when dropped.
+#[derive(Clone, Default)]
+pub struct Environment {
+    variables: BTreeMap<String, Zeroizing<String>>,
+}
+
+impl Environment {
+    /// The variables of this process; those that are not UTF-8 are left out.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is the file that reads the environment")]
+    pub fn of_process() -> Self {
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+    }
+
+    /// The value of a variable that is set and not empty.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(|value| value.as_str()).filter(|value| !value.is_empty())
+    }
+
+    /// The value of a variable as a path.
+    #[must_use]
+    pub fn path(&self, name: &str) -> Option<PathBuf> {
+        self.value(name).map(PathBuf::from)
+    }
+
+    /// All variables that are set and not empty, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).filter(|(_, value)| !value.is_empty())
+    }
+}
+
+impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(variables: I) -> Self {
+        Self { variables: variables.into_iter().map(|(name, value)| (name.into(), Zeroizing::new(value.into()))).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_variable_counts_as_unset() {
+        let environment: Environment = [("A", ""), ("B", "b")].into_iter().collect();
+        assert_eq!(environment.value("A"), None);
+        assert_eq!(environment.value("B"), Some("b"));
+        assert_eq!(environment.iter().count(), 1);
+    }
+}

@@ -1,0 +1,130 @@
+//! What the configuration decides, as plain checked data: providers, keys, models, strategies and limits.
+//!
+//! Built by `config`, obeyed by `broker`. It holds no secrets.
+
+use std::time::Duration;
+
+use crate::catalogue::prices::Price;
+use crate::id::{AccountName, KeyId, KeyName, ModelName, ProviderName};
+use crate::money::Usd;
+use crate::protocol::request::Strategy;
+
+/// Everything that selection, limits and health are decided by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    /// In configured order.
+    pub providers: Vec<ProviderPolicy>,
+    /// Providers in order of priority; only names that stand in `providers`.
+    pub fallback_chain: Vec<ProviderName>,
+    /// Leases in any 60 minutes, over all keys.
+    pub global_rate_limit: Option<u64>,
+    /// Dollars in a UTC day, over all keys.
+    pub daily_cost_limit: Option<Usd>,
+    /// Share of any cost limit at which an alert is raised, from above 0.0 to 1.0.
+    pub cost_alert_threshold: f64,
+    /// An unreported lease ends then and is charged its estimate.
+    pub lease_ttl: Duration,
+    /// How often keys are probed.
+    pub health_check_interval: Duration,
+}
+
+/// One provider.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProviderPolicy {
+    /// Its name.
+    pub name: ProviderName,
+    /// The catalogue entry whose API it speaks, e.g. `openai`.
+    pub kind: &'static str,
+    /// Where its API is, without a slash at the end.
+    pub base_url: String,
+    /// In configured order.
+    pub keys: Vec<KeyPolicy>,
+    /// Models with a configured price or switch.
+    pub models: Vec<ModelPolicy>,
+    /// How its keys are chosen.
+    pub strategy: Strategy,
+    /// How long a set-aside without a term of its own lasts before the key is considered again; with `per: interval`,
+    /// also how long a choice is kept.
+    pub interval: Duration,
+    /// When a new choice is made.
+    pub per: ChoicePer,
+    /// Are its keys probed?
+    pub health_check: bool,
+    /// When no key is eligible, is the fallback chain tried?
+    pub fallback_enabled: bool,
+}
+
+/// When a new choice is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ChoicePer {
+    /// At every select.
+    #[default]
+    Request,
+    /// A choice is kept for the provider's `interval` while it stays eligible.
+    Interval,
+}
+
+/// One key, without its secret.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeyPolicy {
+    /// Its name, unique in its provider.
+    pub name: KeyName,
+    /// Leases in any 60 minutes; none: no limit.
+    pub rate_limit: Option<u64>,
+    /// Dollars in a UTC day; none: no limit.
+    pub cost_limit: Option<Usd>,
+    /// `false`: kept, never selected.
+    pub enabled: bool,
+    /// Share in `random` and `round_robin`, at least 1.
+    pub weight: u32,
+    /// The account it belongs to, where the configuration names it.
+    pub account: Option<AccountName>,
+}
+
+/// One model of a provider.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelPolicy {
+    /// Its name.
+    pub name: ModelName,
+    /// Its price, which wins over the built-in price list.
+    pub price: Option<Price>,
+    /// Tokens that an answer may have at most.
+    pub max_tokens: Option<u64>,
+    /// `false`: a select for it is refused.
+    pub enabled: bool,
+}
+
+impl Policy {
+    /// The provider of that name.
+    #[must_use]
+    pub fn provider(&self, name: &ProviderName) -> Option<&ProviderPolicy> {
+        self.providers.iter().find(|provider| provider.name == *name)
+    }
+
+    /// Every key there is, in configured order.
+    pub fn keys(&self) -> impl Iterator<Item = KeyId> {
+        self.providers.iter().flat_map(|provider| provider.keys.iter().map(|key| KeyId { provider: provider.name.clone(), key: key.name.clone() }))
+    }
+}
+
+impl ProviderPolicy {
+    /// The key of that name.
+    #[must_use]
+    pub fn key(&self, name: &KeyName) -> Option<&KeyPolicy> {
+        self.keys.iter().find(|key| key.name == *name)
+    }
+
+    /// What the configuration says of a model.
+    #[must_use]
+    pub fn model(&self, name: &ModelName) -> Option<&ModelPolicy> {
+        self.models.iter().find(|model| model.name == *name)
+    }
+}
+
+impl KeyPolicy {
+    /// An enabled key of weight 1 without limits.
+    #[must_use]
+    pub const fn unlimited(name: KeyName) -> Self {
+        Self { name, rate_limit: None, cost_limit: None, enabled: true, weight: 1, account: None }
+    }
+}

@@ -1,0 +1,455 @@
+//! What a caller may ask.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{AccountName, KeyName, LeaseId, ModelName, ProviderName};
+use crate::money::Usd;
+use crate::secret::{Secret, to_wire};
+use crate::time::Timestamp;
+
+/// One request. `id` comes back with its reply; replies may come in another order than their requests.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// Chosen by the caller.
+    pub id: u64,
+    /// What is asked.
+    pub op: Op,
+}
+
+/// What is asked of the daemon.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Op {
+    /// Who the daemon takes the caller for.
+    Whoami,
+    /// A lease on a key.
+    Select(Select),
+    /// What came of a lease.
+    Report(Report),
+    /// Another `lease_ttl` for a lease.
+    Renew(Renew),
+    /// Usage that had no lease.
+    Record(Record),
+    /// The daemon at a glance.
+    Status,
+    /// Every key with its state and counters.
+    Keys(Keys),
+    /// Usage, by key, model, caller, provider and time.
+    Statistics(Statistics),
+    /// Are keys well-formed, and does their provider take them?
+    Validate(Validate),
+    /// The health of every key.
+    Health,
+    /// Adds a key, or replaces its secret.
+    KeySet(KeySet),
+    /// Retires a key that `key_set` added.
+    KeyRemove(KeyRemove),
+    /// Lifts a manual disable and every set-aside of a key.
+    KeyEnable(KeyEnable),
+    /// Keeps a key from being selected.
+    KeyDisable(KeyDisable),
+    /// Reads the configuration again.
+    Reload,
+}
+
+impl Op {
+    /// Its name on the wire.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Op::Whoami => "whoami",
+            Op::Select(_) => "select",
+            Op::Report(_) => "report",
+            Op::Renew(_) => "renew",
+            Op::Record(_) => "record",
+            Op::Status => "status",
+            Op::Keys(_) => "keys",
+            Op::Statistics(_) => "statistics",
+            Op::Validate(_) => "validate",
+            Op::Health => "health",
+            Op::KeySet(_) => "key_set",
+            Op::KeyRemove(_) => "key_remove",
+            Op::KeyEnable(_) => "key_enable",
+            Op::KeyDisable(_) => "key_disable",
+            Op::Reload => "reload",
+        }
+    }
+}
+
+/// How one key is chosen among those that are eligible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strategy {
+    /// The next eligible key in configured order, by weight.
+    #[default]
+    RoundRobin,
+    /// Fewest leases in the last hour, then in its lifetime, then configured order.
+    LeastUsed,
+    /// Lowest cost today, settled and reserved; ties as `least_used`.
+    CostOptimized,
+    /// At random by weight.
+    Random,
+    /// The first eligible key in configured order.
+    Single,
+}
+
+impl Strategy {
+    /// All of them, with their names.
+    pub const ALL: [(&'static str, Strategy); 5] = [
+        ("round_robin", Strategy::RoundRobin),
+        ("least_used", Strategy::LeastUsed),
+        ("cost_optimized", Strategy::CostOptimized),
+        ("random", Strategy::Random),
+        ("single", Strategy::Single),
+    ];
+
+    /// Its name in configuration and messages.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Strategy::RoundRobin => "round_robin",
+            Strategy::LeastUsed => "least_used",
+            Strategy::CostOptimized => "cost_optimized",
+            Strategy::Random => "random",
+            Strategy::Single => "single",
+        }
+    }
+}
+
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A text that names no variant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it is none of {allowed}")]
+pub struct UnknownVariant {
+    /// What is allowed, as a list for people.
+    pub allowed: &'static str,
+}
+
+impl FromStr for Strategy {
+    type Err = UnknownVariant;
+    fn from_str(text: &str) -> Result<Self, UnknownVariant> {
+        let found = Self::ALL.iter().find(|(name, _)| *name == text);
+        found.map(|(_, strategy)| *strategy).ok_or(UnknownVariant { allowed: "round_robin, least_used, cost_optimized, random, single" })
+    }
+}
+
+/// Asks for a lease.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Select {
+    /// Whose key.
+    pub provider: ProviderName,
+    /// The model that will be asked; set-asides and prices hang on it.
+    #[serde(default)]
+    pub model: Option<ModelName>,
+    /// Instead of the provider's own strategy.
+    #[serde(default)]
+    pub strategy: Option<Strategy>,
+    /// This key and no other.
+    #[serde(default)]
+    pub key_name: Option<KeyName>,
+    /// What the request will use: reserved against cost limits until the lease is settled.
+    #[serde(default)]
+    pub estimate: Option<Estimate>,
+    /// `false` refuses the fallback chain; absent or `true` leaves it to the configuration.
+    #[serde(default)]
+    pub fallback: Option<bool>,
+}
+
+impl Select {
+    /// Any key of `provider`.
+    #[must_use]
+    pub const fn any(provider: ProviderName) -> Self {
+        Self { provider, model: None, strategy: None, key_name: None, estimate: None, fallback: None }
+    }
+}
+
+/// What a request is expected to use: tokens, priced by the model, or a cost.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Estimate {
+    /// Tokens sent.
+    #[serde(default)]
+    pub input_tokens: Option<u64>,
+    /// Tokens answered.
+    #[serde(default)]
+    pub output_tokens: Option<u64>,
+    /// The cost itself; not beside tokens.
+    #[serde(default)]
+    pub cost_usd: Option<Usd>,
+}
+
+/// What came of a request to a provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It was answered.
+    Ok,
+    /// Too many requests or tokens for now.
+    RateLimited,
+    /// The account's credit or quota is spent.
+    QuotaExhausted,
+    /// The provider does not take the key.
+    AuthFailed,
+    /// The key may not use this model.
+    PermissionDenied,
+    /// The provider is overloaded.
+    Overloaded,
+    /// The provider failed.
+    ServerError,
+    /// The provider did not answer in time.
+    Timeout,
+    /// The request itself was wrong.
+    BadRequest,
+    /// No request was made: the lease is given back.
+    Cancelled,
+}
+
+impl Outcome {
+    /// All of them, with their names.
+    pub const ALL: [(&'static str, Outcome); 10] = [
+        ("ok", Outcome::Ok),
+        ("rate_limited", Outcome::RateLimited),
+        ("quota_exhausted", Outcome::QuotaExhausted),
+        ("auth_failed", Outcome::AuthFailed),
+        ("permission_denied", Outcome::PermissionDenied),
+        ("overloaded", Outcome::Overloaded),
+        ("server_error", Outcome::ServerError),
+        ("timeout", Outcome::Timeout),
+        ("bad_request", Outcome::BadRequest),
+        ("cancelled", Outcome::Cancelled),
+    ];
+
+    /// Its name in messages and statistics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, outcome)| *outcome == self).map_or("ok", |(name, _)| name)
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Outcome {
+    type Err = UnknownVariant;
+    fn from_str(text: &str) -> Result<Self, UnknownVariant> {
+        let found = Self::ALL.iter().find(|(name, _)| *name == text);
+        found.map(|(_, outcome)| *outcome).ok_or(UnknownVariant {
+            allowed: "ok, rate_limited, quota_exhausted, auth_failed, permission_denied, overloaded, server_error, timeout, bad_request, cancelled",
+        })
+    }
+}
+
+/// Settles a lease.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    /// The lease, as `select` gave it.
+    pub lease: LeaseId,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// The model that answered; absent: the one that was selected for.
+    #[serde(default)]
+    pub model: Option<ModelName>,
+    /// Tokens sent, cached ones included.
+    #[serde(default)]
+    pub input_tokens: Option<u64>,
+    /// Tokens answered.
+    #[serde(default)]
+    pub output_tokens: Option<u64>,
+    /// How many of the input tokens the provider read from its cache.
+    #[serde(default)]
+    pub cached_tokens: Option<u64>,
+    /// The cost, where the provider told it: wins over the price.
+    #[serde(default)]
+    pub cost_usd: Option<Usd>,
+    /// How long the provider asked to wait.
+    #[serde(default)]
+    pub retry_after_ms: Option<u64>,
+}
+
+impl Report {
+    /// `outcome` and nothing else.
+    #[must_use]
+    pub const fn of(lease: LeaseId, outcome: Outcome) -> Self {
+        Self { lease, outcome, model: None, input_tokens: None, output_tokens: None, cached_tokens: None, cost_usd: None, retry_after_ms: None }
+    }
+}
+
+/// Asks for another `lease_ttl`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Renew {
+    /// The lease, as `select` gave it.
+    pub lease: LeaseId,
+}
+
+/// Books usage that had no lease.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// Whose key was used.
+    pub provider: ProviderName,
+    /// Which key was used.
+    pub key_name: KeyName,
+    /// What came of it; absent: `ok`.
+    #[serde(default)]
+    pub outcome: Option<Outcome>,
+    /// The model that answered.
+    #[serde(default)]
+    pub model: Option<ModelName>,
+    /// Tokens sent, cached ones included.
+    #[serde(default)]
+    pub input_tokens: Option<u64>,
+    /// Tokens answered.
+    #[serde(default)]
+    pub output_tokens: Option<u64>,
+    /// How many of the input tokens the provider read from its cache.
+    #[serde(default)]
+    pub cached_tokens: Option<u64>,
+    /// The cost, where the provider told it: wins over the price.
+    #[serde(default)]
+    pub cost_usd: Option<Usd>,
+}
+
+/// Asks for the keys.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keys {
+    /// Of this provider only.
+    #[serde(default)]
+    pub provider: Option<ProviderName>,
+}
+
+/// What statistics are split by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Split {
+    /// By key, which is by provider too.
+    Key,
+    /// By model.
+    Model,
+    /// By caller.
+    Caller,
+    /// By provider.
+    Provider,
+}
+
+/// The width of a row in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bucket {
+    /// A UTC hour.
+    Hour,
+    /// A UTC day.
+    Day,
+}
+
+/// Asks for usage.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Statistics {
+    /// Of this provider only.
+    #[serde(default)]
+    pub provider: Option<ProviderName>,
+    /// What to split by; absent: by key. An empty list gives the total alone.
+    #[serde(default)]
+    pub by: Option<Vec<Split>>,
+    /// Usage in hours that begin at this time or later.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
+    /// Usage in hours that begin before this time.
+    #[serde(default)]
+    pub until: Option<Timestamp>,
+    /// A row for each hour or day.
+    #[serde(default)]
+    pub bucket: Option<Bucket>,
+}
+
+/// Asks whether keys are good.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Validate {
+    /// Keys of this provider only.
+    #[serde(default)]
+    pub provider: Option<ProviderName>,
+    /// This key only; needs `provider`.
+    #[serde(default)]
+    pub key_name: Option<KeyName>,
+    /// `true`: look at the shape alone and ask no provider.
+    #[serde(default)]
+    pub format_only: Option<bool>,
+}
+
+/// Adds a key, or replaces its secret. Settings are for keys that the configuration file does not name.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeySet {
+    /// Whose key.
+    pub provider: ProviderName,
+    /// Its name.
+    pub key_name: KeyName,
+    /// Its text.
+    #[serde(serialize_with = "to_wire")]
+    pub secret: Secret,
+    /// Leases in any 60 minutes.
+    #[serde(default)]
+    pub rate_limit: Option<u64>,
+    /// Dollars in a UTC day.
+    #[serde(default)]
+    pub cost_limit: Option<Usd>,
+    /// `false`: kept, never selected.
+    #[serde(default)]
+    pub enabled: Option<bool>,
+    /// Share in `random` and `round_robin`.
+    #[serde(default)]
+    pub weight: Option<u32>,
+    /// The account it belongs to.
+    #[serde(default)]
+    pub account: Option<AccountName>,
+}
+
+/// Retires a key.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyRemove {
+    /// Whose key.
+    pub provider: ProviderName,
+    /// Its name.
+    pub key_name: KeyName,
+}
+
+/// Lifts a manual disable and every set-aside.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyEnable {
+    /// Whose key.
+    pub provider: ProviderName,
+    /// Its name.
+    pub key_name: KeyName,
+}
+
+/// Keeps a key from being selected.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyDisable {
+    /// Whose key.
+    pub provider: ProviderName,
+    /// Its name.
+    pub key_name: KeyName,
+    /// For how long; absent: until it is enabled.
+    #[serde(default)]
+    pub for_ms: Option<u64>,
+}

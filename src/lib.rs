@@ -24,6 +24,22 @@ pub mod catalogue;
 // Decisions: pure, (state, request, now, rng) → (answer, events).
 #[cfg(feature = "settings")]
 pub mod policy;
+#[cfg(feature = "daemon")]
+pub mod health;
+#[cfg(feature = "daemon")]
+pub mod event;
+#[cfg(feature = "daemon")]
+pub mod access;
+#[cfg(feature = "daemon")]
+pub mod limits;
+#[cfg(feature = "daemon")]
+pub mod lease;
+#[cfg(feature = "daemon")]
+pub mod usage;
+#[cfg(feature = "daemon")]
+pub mod rotation;
+#[cfg(feature = "daemon")]
+pub mod broker;
 
 // Edges: each wraps one outside thing.
 #[cfg(feature = "settings")]

@@ -23,3 +23,10 @@ impl Price {
         fresh.saturating_add(read).saturating_add(self.output.per_thousand(output))
     }
 }
+
+/// The built-in price of a model of the API `kind`.
+#[must_use]
+pub fn lookup(kind: &str, model: &str) -> Option<Price> {
+    let _ = (kind, model);
+    None
+}

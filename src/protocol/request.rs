@@ -367,10 +367,10 @@ pub struct Statistics {
     /// What to split by; absent: by key. An empty list gives the total alone.
     #[serde(default)]
     pub by: Option<Vec<Split>>,
-    /// Usage in hours that begin at this time or later.
+    /// Usage in UTC hours that end after this time.
     #[serde(default)]
     pub since: Option<Timestamp>,
-    /// Usage in hours that begin before this time.
+    /// Usage in UTC hours that begin before this time.
     #[serde(default)]
     pub until: Option<Timestamp>,
     /// A row for each hour or day.

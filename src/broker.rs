@@ -1,0 +1,478 @@
+//! The one owner of state: joins access, limits, health, leases, usage and rotation.
+//!
+//! Every change is an [`Event`]: decided here, applied at once, and handed out in order for the journal. Applying the
+//! same events to the same records gives the same state, which is how a restart rebuilds it.
+
+mod admin;
+mod arena;
+mod records;
+mod select;
+mod settle;
+mod view;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use crate::access::Caller;
+use crate::broker::arena::{Accounts, Keys};
+use crate::broker::records::Dirty;
+use crate::event::{AccountKey, Ahead, Event, Granted, Settled, Usage};
+use crate::health::breaker::Breaker;
+use crate::health::{AccountHealth, KeyHealth};
+use crate::id::{AccountName, KeyId, ProviderName};
+use crate::lease::Leases;
+use crate::limits::{Limits, Meter, Moves};
+use crate::policy::{KeyPolicy, Policy, ProviderPolicy};
+use crate::protocol::request::Outcome;
+use crate::rotation::round_robin::Schedule;
+use crate::time::{Now, Steady, Timestamp};
+use crate::usage::{Entry, Ledger};
+
+pub use crate::broker::records::{Change, DamagedRecord, Record, Shelf};
+pub use crate::broker::select::Grant;
+
+/// What a decision may know of the moment it is made in.
+#[derive(Debug)]
+pub struct Moment<'a> {
+    /// Both clocks.
+    pub now: Now,
+    /// The number of the last event that the store holds for certain.
+    pub durable: u64,
+    /// Chance.
+    pub rng: &'a mut Rng,
+}
+
+/// All state of the daemon but its secrets.
+#[derive(Debug)]
+pub struct Broker {
+    policy: Policy,
+    providers: HashMap<ProviderName, ProviderEntry>,
+    keys: Keys,
+    accounts: Accounts,
+    leases: Leases,
+    ledger: Ledger,
+    global: Meter,
+    dirty: Dirty,
+    outbox: Vec<Event>,
+    /// The number of the last event.
+    emitted: u64,
+    durable: u64,
+    selects: u64,
+    reports: u64,
+}
+
+/// Place of a key among all keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct KeyIx(usize);
+
+/// Place of an account among all accounts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct AccountIx(usize);
+
+/// A key, in the configuration or retired.
+#[derive(Debug)]
+struct KeyEntry {
+    id: KeyId,
+    /// None: retired, kept for its counters.
+    policy: Option<KeyPolicy>,
+    /// Its place among its provider's keys.
+    place: usize,
+    health: KeyHealth,
+    meter: Meter,
+    account: AccountIx,
+    learned: Option<AccountName>,
+    last_used: Option<Timestamp>,
+    /// When a lease was last reported ok, since the daemon started.
+    last_ok: Option<Steady>,
+    /// The one lease of its trial.
+    trial_lease: Option<u64>,
+    /// It has no secret, or none that can be opened.
+    sealed: bool,
+}
+
+/// An account, shared or a key's own.
+#[derive(Debug)]
+struct AccountEntry {
+    key: AccountKey,
+    health: AccountHealth,
+    trial_lease: Option<u64>,
+    /// The last rate limit that one of its keys met: which, when, and until when it cools down.
+    recent: Option<(KeyIx, Steady, Steady)>,
+}
+
+/// A provider in the configuration.
+#[derive(Debug)]
+struct ProviderEntry {
+    policy: ProviderPolicy,
+    keys: Vec<KeyIx>,
+    schedule: Schedule,
+    /// The key that had its turn last.
+    last: Option<KeyIx>,
+    /// With `per: interval`: the choice that is kept, and until when.
+    kept: Option<(KeyIx, Steady)>,
+    breaker: Breaker,
+}
+
+impl KeyEntry {
+    fn limits(&self) -> Limits {
+        self.policy.as_ref().map_or_else(Limits::default, |policy| Limits { rate: policy.rate_limit, cost: policy.cost_limit })
+    }
+}
+
+impl Broker {
+    /// A broker that never leased anything.
+    #[must_use]
+    pub fn new(policy: Policy) -> Self {
+        let mut broker = Self {
+            policy: Policy { providers: Vec::new(), ..policy.clone() },
+            providers: HashMap::new(),
+            keys: Keys::default(),
+            accounts: Accounts::default(),
+            leases: Leases::default(),
+            ledger: Ledger::default(),
+            global: Meter::default(),
+            dirty: Dirty::default(),
+            outbox: Vec::new(),
+            emitted: 0,
+            durable: 0,
+            selects: 0,
+            reports: 0,
+        };
+        broker.reconfigure(policy);
+        broker
+    }
+
+    /// Takes up another policy. A key is its provider and name: no state moves between keys, and a key that left and
+    /// comes back finds its counters.
+    pub fn reconfigure(&mut self, policy: Policy) {
+        for key in self.keys.all() {
+            self.keys[key].policy = None;
+        }
+        let mut before = std::mem::take(&mut self.providers);
+        for provider in &policy.providers {
+            let old = before.remove(&provider.name);
+            let entry = self.provider_entry(provider, old);
+            self.providers.insert(provider.name.clone(), entry);
+        }
+        self.policy = policy;
+    }
+
+    fn provider_entry(&mut self, provider: &ProviderPolicy, old: Option<ProviderEntry>) -> ProviderEntry {
+        let mut keys = Vec::with_capacity(provider.keys.len());
+        for (place, key) in provider.keys.iter().enumerate() {
+            let ix = self.key_ix(&KeyId { provider: provider.name.clone(), key: key.name.clone() });
+            self.keys[ix].place = place;
+            self.keys[ix].policy = Some(key.clone());
+            self.link_account(ix);
+            keys.push(ix);
+        }
+        let weights: Vec<u32> = provider.keys.iter().map(|key| key.weight).collect();
+        let (last, kept, breaker) = old.map_or_else(|| (None, None, Breaker::default()), |old| (old.last, old.kept, old.breaker));
+        let last_place = last.and_then(|last| keys.iter().position(|key| *key == last));
+        ProviderEntry { policy: provider.clone(), schedule: Schedule::new(&weights, last_place), keys, last, kept, breaker }
+    }
+
+    /// The key's place; a key that nobody knew is taken up as retired.
+    fn key_ix(&mut self, id: &KeyId) -> KeyIx {
+        if let Some(ix) = self.keys.find(id) {
+            return ix;
+        }
+        let own = AccountKey::Own(id.provider.clone(), id.key.clone());
+        let account = self.account_ix(own);
+        self.keys.push(KeyEntry {
+            id: id.clone(),
+            policy: None,
+            place: 0,
+            health: KeyHealth::default(),
+            meter: Meter::default(),
+            account,
+            learned: None,
+            last_used: None,
+            last_ok: None,
+            trial_lease: None,
+            sealed: true,
+        })
+    }
+
+    fn account_ix(&mut self, key: AccountKey) -> AccountIx {
+        self.accounts
+            .find(&key)
+            .unwrap_or_else(|| self.accounts.push(AccountEntry { key, health: AccountHealth::default(), trial_lease: None, recent: None }))
+    }
+
+    /// Joins a key to the account that the configuration names, or that was learned; else it has its own.
+    fn link_account(&mut self, ix: KeyIx) {
+        let entry = &self.keys[ix];
+        let name = entry.policy.as_ref().and_then(|policy| policy.account.clone()).or_else(|| entry.learned.clone());
+        let KeyId { provider, key } = entry.id.clone();
+        let account = self.account_ix(name.map_or_else(|| AccountKey::Own(provider.clone(), key), |name| AccountKey::Named(provider.clone(), name)));
+        let before = std::mem::replace(&mut self.keys[ix].account, account);
+        if before != account && matches!(self.accounts[before].key, AccountKey::Own(..)) {
+            let own = std::mem::take(&mut self.accounts[before].health);
+            self.accounts[account].health.join(&own);
+            self.dirty.accounts.extend([before, account]);
+        }
+    }
+
+    fn global_limits(&self) -> Limits {
+        Limits { rate: self.policy.global_rate_limit, cost: self.policy.daily_cost_limit }
+    }
+
+    /// Decides an event: applies it and hands it out.
+    fn emit(&mut self, event: Event) {
+        self.emitted += 1;
+        self.apply(&event);
+        self.outbox.push(event);
+    }
+
+    /// The events since this was last asked, in order. The number of the last is [`Broker::emitted`].
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.outbox)
+    }
+
+    /// The number of the last event.
+    #[must_use]
+    pub const fn emitted(&self) -> u64 {
+        self.emitted
+    }
+
+    /// Hands out an event that another part decided, in its place in the order.
+    pub fn pass_on(&mut self, event: Event) {
+        self.emit(event);
+    }
+
+    /// Applies an event, live or from the journal.
+    fn apply(&mut self, event: &Event) {
+        match event {
+            Event::Clock(_) | Event::SecretKept { .. } | Event::SecretErased { .. } => {}
+            Event::Ahead(ahead) => self.apply_ahead(ahead),
+            Event::Granted(lease) => self.apply_granted(lease),
+            Event::Adopted(lease) => {
+                let key = self.key_ix(&lease.key);
+                self.keys[key].meter.adopt(lease.estimate);
+                self.global.adopt(lease.estimate);
+                self.leases.load_open(lease.clone());
+                self.touch(key);
+                self.dirty.leases.insert(lease.number);
+            }
+            Event::Renewed { number, expires } => {
+                self.leases.renew(*number, *expires);
+                self.dirty.leases.insert(*number);
+            }
+            Event::Settled(settled) => self.apply_settled(settled),
+            Event::Expired { number, at } => self.apply_expired(*number, *at),
+            Event::Recorded(recorded) => {
+                let key = self.key_ix(&recorded.key);
+                self.charge(key, &recorded.usage, recorded.at);
+                let entry = Entry {
+                    key: &recorded.key,
+                    model: recorded.model.as_ref(),
+                    caller: recorded.caller,
+                    outcome: recorded.outcome,
+                    usage: recorded.usage,
+                    at: recorded.at.wall,
+                };
+                self.ledger.book(&entry);
+            }
+            Event::Health { key, health } => {
+                let key = self.key_ix(key);
+                self.keys[key].health = health.clone();
+                self.dirty.health.insert(key);
+            }
+            Event::Account { account, health } => {
+                let account = self.account_ix(account.clone());
+                self.accounts[account].health = health.clone();
+                self.dirty.accounts.insert(account);
+            }
+            Event::AccountLearned { key, account } => {
+                let key = self.key_ix(key);
+                self.keys[key].learned = Some(account.clone());
+                self.link_account(key);
+                self.touch(key);
+            }
+            Event::Alerted { key, at } => match key.as_ref().map(|key| self.key_ix(key)) {
+                Some(key) => {
+                    self.keys[key].meter.alerted(at.wall.day());
+                    self.touch(key);
+                }
+                None => self.global.alerted(at.wall.day()),
+            },
+        }
+    }
+
+    fn apply_ahead(&mut self, ahead: &Ahead) {
+        let (emitted, durable) = (self.emitted, self.durable);
+        match ahead {
+            Ahead::Numbers { until } => self.leases.move_numbers(*until, emitted, durable),
+            Ahead::Meter { key, places, reserved } => {
+                let moves = Moves { places: *places, reserved: *reserved };
+                match key.as_ref().map(|key| self.key_ix(key)) {
+                    Some(key) => {
+                        self.keys[key].meter.move_ahead(moves, emitted, durable);
+                        self.touch(key);
+                    }
+                    None => self.global.move_ahead(moves, emitted, durable),
+                }
+            }
+        }
+    }
+
+    fn apply_granted(&mut self, lease: &Granted) {
+        let key = self.key_ix(&lease.key);
+        let entry = &mut self.keys[key];
+        entry.meter.grant(lease.estimate, lease.at.steady);
+        entry.last_used = Some(lease.at.wall);
+        let (place, account) = (entry.place, entry.account);
+        if lease.trial {
+            entry.trial_lease = Some(lease.number);
+            self.accounts[account].trial_lease = Some(lease.number);
+        }
+        self.global.grant(lease.estimate, lease.at.steady);
+        self.leases.grant(lease.clone());
+        if lease.in_turn
+            && let Some(provider) = self.providers.get_mut(&lease.key.provider)
+        {
+            provider.schedule.took(place);
+            provider.last = Some(key);
+            self.dirty.providers.insert(lease.key.provider.clone());
+        }
+        self.touch(key);
+        self.dirty.leases.insert(lease.number);
+    }
+
+    fn apply_settled(&mut self, settled: &Settled) {
+        let lease = &settled.lease;
+        let key = self.key_ix(&lease.key);
+        if let crate::lease::Standing::Expired(expired) = self.leases.standing(lease.number) {
+            self.keys[key].meter.refund(lease.estimate, expired.day());
+            self.global.refund(lease.estimate, expired.day());
+            self.ledger.take_back(&lease.key, lease.model.as_ref(), lease.caller, lease.estimate, expired.charged);
+        }
+        if self.leases.settle(lease.number, settled.at.steady).is_some() {
+            self.keys[key].meter.release(lease.estimate);
+            self.global.release(lease.estimate);
+        }
+        self.end_trial(key, lease.number);
+        self.dirty.leases.insert(lease.number);
+        self.touch(key);
+        if settled.outcome == Outcome::Cancelled {
+            self.keys[key].meter.give_back(lease.at.steady);
+            self.global.give_back(lease.at.steady);
+            return;
+        }
+        if settled.outcome == Outcome::Ok {
+            self.keys[key].last_ok = Some(settled.at.steady);
+        }
+        if let Some(provider) = self.providers.get_mut(&lease.key.provider) {
+            provider.breaker.note(settled.outcome, settled.at.steady);
+        }
+        self.charge(key, &settled.usage, settled.at);
+        let entry = Entry {
+            key: &lease.key,
+            model: settled.model.as_ref(),
+            caller: lease.caller,
+            outcome: settled.outcome,
+            usage: settled.usage,
+            at: settled.at.wall,
+        };
+        self.ledger.book(&entry);
+    }
+
+    fn apply_expired(&mut self, number: u64, at: Now) {
+        let Some(lease) = self.leases.expire(number, at.wall) else {
+            return;
+        };
+        let key = self.key_ix(&lease.key);
+        self.keys[key].meter.release(lease.estimate);
+        self.global.release(lease.estimate);
+        self.end_trial(key, number);
+        let usage = Usage { cost: lease.estimate, ..Usage::default() };
+        self.charge(key, &usage, at);
+        self.ledger.book(&Entry { key: &lease.key, model: lease.model.as_ref(), caller: lease.caller, outcome: Outcome::Ok, usage, at: at.wall });
+        self.dirty.leases.insert(number);
+    }
+
+    fn charge(&mut self, key: KeyIx, usage: &Usage, at: Now) {
+        self.keys[key].meter.charge(usage.cost, at.wall.day());
+        self.global.charge(usage.cost, at.wall.day());
+        self.touch(key);
+    }
+
+    fn end_trial(&mut self, key: KeyIx, number: u64) {
+        let account = self.keys[key].account;
+        for trial in [&mut self.keys[key].trial_lease, &mut self.accounts[account].trial_lease] {
+            if *trial == Some(number) {
+                *trial = None;
+            }
+        }
+    }
+
+    /// The key's counters, and with them the global ones, are to be kept.
+    fn touch(&mut self, key: KeyIx) {
+        self.dirty.meters.insert(key);
+    }
+
+    /// Ends what is due: leases that ran out, reserves of leases that a crash made unknown, what is kept no longer.
+    pub fn tick(&mut self, moment: &Moment<'_>) {
+        let now = moment.now;
+        self.durable = moment.durable;
+        let due: Vec<u64> = self.leases.due(now.steady).collect();
+        for number in due {
+            self.emit(Event::Expired { number, at: now });
+        }
+        let mut charged = self.global.charge_orphans(now);
+        for key in self.keys.all() {
+            if self.keys[key].meter.charge_orphans(now) {
+                charged = true;
+                self.touch(key);
+            }
+        }
+        if charged {
+            self.dirty.global = true;
+        }
+        let forgotten = self.leases.forget(now, self.policy.lease_ttl);
+        self.dirty.leases.extend(forgotten);
+        self.ledger.forget(now.wall.day());
+        self.raise_alerts(now);
+    }
+
+    /// When [`Broker::tick`] has something to do.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Steady> {
+        let orphans = self.keys.all().filter_map(|key| self.keys[key].meter.orphan_deadline()).min();
+        [self.leases.first_deadline(), self.global.orphan_deadline(), orphans].into_iter().flatten().min()
+    }
+
+    /// Raises the alert of each cost limit that passed its threshold, once a day and limit.
+    fn raise_alerts(&mut self, now: Now) {
+        let share = self.policy.cost_alert_threshold;
+        for key in self.keys.all() {
+            if self.keys[key].meter.alert_due(self.keys[key].limits(), share, now) {
+                let id = self.keys[key].id.clone();
+                self.emit(Event::Alerted { key: Some(id), at: now });
+            }
+        }
+        if self.global.alert_due(self.global_limits(), share, now) {
+            self.emit(Event::Alerted { key: None, at: now });
+        }
+    }
+
+    /// The caller's request was let in.
+    fn may_settle(caller: Caller, lease: &Granted) -> bool {
+        caller.may_settle(lease.caller)
+    }
+
+    /// How long a lease lasts.
+    #[must_use]
+    pub const fn lease_ttl(&self) -> Duration {
+        self.policy.lease_ttl
+    }
+
+    /// The policy that is obeyed.
+    #[must_use]
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
+    }
+}

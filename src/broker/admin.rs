@@ -1,0 +1,115 @@
+//! What admins and probes do to keys.
+
+use std::time::Duration;
+
+use crate::broker::{Broker, Moment};
+use crate::event::Event;
+use crate::id::{AccountName, KeyId};
+use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::reply::KeyVerdict;
+use crate::protocol::request::Outcome;
+use crate::time::{Now, Steady};
+
+/// Longest time for which a key can be disabled.
+const DISABLE_MAX: Duration = Duration::from_secs(365 * 86_400);
+
+impl Broker {
+    /// Keeps a key from being selected, for a time or until it is enabled.
+    ///
+    /// # Errors
+    /// The key is not known, or the time is zero or longer than a year.
+    pub fn key_disable(&mut self, id: &KeyId, span: Option<Duration>, moment: &Moment<'_>) -> Result<(), ErrorReply> {
+        let key = self.known_key(id)?;
+        if span.is_some_and(|span| span.is_zero() || span > DISABLE_MAX) {
+            return Err(ErrorReply::new(ErrorCode::BadRequest, "a key is disabled for 1 ms to 365 days, or without `for_ms` until it is enabled"));
+        }
+        let mut health = self.keys[key].health.clone();
+        health.disable(span, moment.now);
+        self.put_health(key, health);
+        Ok(())
+    }
+
+    /// Lifts a manual disable and every set-aside of a key and of its account.
+    ///
+    /// # Errors
+    /// The key is not known, or the configuration disables it.
+    pub fn key_enable(&mut self, id: &KeyId, moment: &Moment<'_>) -> Result<(), ErrorReply> {
+        let key = self.known_key(id)?;
+        if self.keys[key].policy.as_ref().is_some_and(|policy| !policy.enabled) {
+            return Err(ErrorReply::new(ErrorCode::BadRequest, format!("the configuration disables `{id}`: set `enabled: true` there and reload")));
+        }
+        let mut health = self.keys[key].health.clone();
+        health.enable(moment.now);
+        self.put_health(key, health);
+        let account = self.keys[key].account;
+        let mut shared = self.accounts[account].health.clone();
+        shared.clear();
+        if shared != self.accounts[account].health {
+            self.emit(Event::Account { account: self.accounts[account].key.clone(), health: shared });
+        }
+        Ok(())
+    }
+
+    /// The key has another secret: what was learned of the old one is forgotten. Open leases settle as before.
+    pub fn secret_replaced(&mut self, id: &KeyId, now: Now) {
+        let key = self.key_ix(id);
+        let mut health = self.keys[key].health.clone();
+        health.renewed(now);
+        self.put_health(key, health);
+    }
+
+    /// Says whether the key has a secret that can be opened.
+    pub fn set_sealed(&mut self, id: &KeyId, sealed: bool) {
+        let key = self.key_ix(id);
+        self.keys[key].sealed = sealed;
+    }
+
+    /// Takes note of a live check.
+    pub fn probed(&mut self, id: &KeyId, verdict: KeyVerdict, outcome: Option<Outcome>, account: Option<AccountName>, moment: &mut Moment<'_>) {
+        let Ok(key) = self.known_key(id) else { return };
+        let mut health = self.keys[key].health.clone();
+        health.probed(verdict, self.policy.health_check_interval, moment.now, moment.rng.f64());
+        self.put_health(key, health);
+        if let Some(account) = account.filter(|account| self.keys[key].learned.as_ref() != Some(account)) {
+            self.emit(Event::AccountLearned { key: id.clone(), account });
+        }
+        if verdict == KeyVerdict::NoQuota || outcome == Some(Outcome::QuotaExhausted) {
+            let interval = self.providers.get(&id.provider).map_or(Duration::from_secs(3600), |provider| provider.policy.interval);
+            let account = self.keys[key].account;
+            let mut shared = self.accounts[account].health.clone();
+            shared.quota_exhausted(interval, moment.now);
+            self.emit(Event::Account { account: self.accounts[account].key.clone(), health: shared });
+        }
+    }
+
+    /// The keys whose probe is due: those that wait for one, and those that were neither used nor checked for
+    /// `health_check_interval`.
+    #[must_use]
+    pub fn probes_due(&self, now: Now, last_round: Option<Steady>) -> Vec<KeyId> {
+        let probed = self.keys.all().filter(|key| {
+            let entry = &self.keys[*key];
+            let provider = self.providers.get(&entry.id.provider);
+            let on = provider.is_some_and(|provider| provider.policy.health_check) && entry.policy.as_ref().is_some_and(|policy| policy.enabled);
+            if !on || entry.sealed || entry.health.is_disabled(now.steady) {
+                return false;
+            }
+            match entry.health.probe_at {
+                Some(at) => at <= now.steady,
+                None => last_round.is_none_or(|last| last.after(self.policy.health_check_interval) <= now.steady) && !self.used_lately(*key, now),
+            }
+        });
+        probed.map(|key| self.keys[key].id.clone()).collect()
+    }
+
+    fn used_lately(&self, key: super::KeyIx, now: Now) -> bool {
+        let interval = self.policy.health_check_interval;
+        let entry = &self.keys[key];
+        entry.last_ok.is_some_and(|at| now.steady.since(at) < interval) || entry.health.checked.is_some_and(|at| now.wall.since(at) < interval)
+    }
+
+    /// When the next key that waits for a probe is due; none: no key waits.
+    #[must_use]
+    pub fn next_probe(&self) -> Option<Steady> {
+        self.keys.all().filter(|key| self.keys[*key].policy.is_some()).filter_map(|key| self.keys[key].health.probe_at).min()
+    }
+}

@@ -1,0 +1,219 @@
+//! `report`, `renew` and `record`: a lease is settled once, and what came of it moves the states.
+
+use std::time::Duration;
+
+use crate::access::Caller;
+use crate::broker::select::{Grant, price_of};
+use crate::broker::{Broker, KeyIx, Moment};
+use crate::event::{Event, Granted, Recorded, Settled, Usage};
+use crate::health::{ACCOUNT_SPAN, Probing};
+use crate::id::{KeyId, ModelName};
+use crate::lease::Standing;
+use crate::money::Usd;
+use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::reply::{KeyState, Reported};
+use crate::protocol::request::{Outcome, Record, Report};
+use crate::time::{Now, Steady};
+
+/// What a report or a record tells of a request.
+struct Told<'a> {
+    outcome: Outcome,
+    model: Option<&'a ModelName>,
+    input_tokens: Option<u64>,
+    output_tokens: Option<u64>,
+    cached_tokens: Option<u64>,
+    cost: Option<Usd>,
+}
+
+/// What a report says of a key's health.
+struct Sign<'a> {
+    outcome: Outcome,
+    /// The model that the lease was for.
+    model: Option<&'a ModelName>,
+    /// When the lease was given.
+    given: Steady,
+    retry_after: Option<Duration>,
+}
+
+fn unknown_lease() -> ErrorReply {
+    ErrorReply::new(ErrorCode::UnknownLease, "this lease is not known: it ended more than a day ago, or another daemon gave it")
+}
+
+fn not_yours() -> ErrorReply {
+    ErrorReply::new(ErrorCode::Denied, "this lease was given to another user")
+}
+
+impl Broker {
+    /// Settles the lease. The answer may be given once every event so far is durable, a duplicate's too.
+    ///
+    /// # Errors
+    /// The lease is not known, or is not the caller's.
+    pub fn report(&mut self, caller: Caller, lease: &Granted, report: &Report, moment: &mut Moment<'_>) -> Result<Reported, ErrorReply> {
+        self.durable = moment.durable;
+        if !Self::may_settle(caller, lease) {
+            return Err(not_yours());
+        }
+        let model = report.model.clone().or_else(|| lease.model.clone());
+        let told = Told {
+            outcome: report.outcome,
+            model: model.as_ref(),
+            input_tokens: report.input_tokens,
+            output_tokens: report.output_tokens,
+            cached_tokens: report.cached_tokens,
+            cost: report.cost_usd,
+        };
+        let usage = self.usage(&lease.key, &told);
+        let key = self.key_ix(&lease.key);
+        match self.leases.standing(lease.number) {
+            Standing::Settled => return Ok(self.reported(key, &usage, lease.model.as_ref(), true, moment.now)),
+            Standing::Unknown => return Err(unknown_lease()),
+            Standing::Lost => self.emit(Event::Adopted(lease.clone())),
+            Standing::Open(_) | Standing::Expired(_) => {}
+        }
+        let settled = Settled { lease: lease.clone(), outcome: report.outcome, model: model.clone(), usage, at: moment.now };
+        self.emit(Event::Settled(settled));
+        self.reports += 1;
+        let retry_after = report.retry_after_ms.map(Duration::from_millis);
+        let sign = Sign { outcome: report.outcome, model: lease.model.as_ref(), given: lease.at.steady, retry_after };
+        self.take_sign(key, &sign, moment);
+        self.raise_alerts(moment.now);
+        Ok(self.reported(key, &usage, lease.model.as_ref(), false, moment.now))
+    }
+
+    /// Gives an open lease another `lease_ttl` from now.
+    ///
+    /// # Errors
+    /// The lease is not open, or is not the caller's.
+    pub fn renew(&mut self, caller: Caller, lease: &Granted, moment: &Moment<'_>) -> Result<Grant, ErrorReply> {
+        self.durable = moment.durable;
+        if !Self::may_settle(caller, lease) {
+            return Err(not_yours());
+        }
+        match self.leases.standing(lease.number) {
+            Standing::Open(_) => {}
+            Standing::Lost => self.emit(Event::Adopted(lease.clone())),
+            Standing::Settled => return Err(ErrorReply::new(ErrorCode::UnknownLease, "this lease was reported; select another")),
+            Standing::Expired(_) => return Err(ErrorReply::new(ErrorCode::UnknownLease, "this lease ran out; report it, and select another")),
+            Standing::Unknown => return Err(unknown_lease()),
+        }
+        let expires = moment.now.steady.after(self.policy.lease_ttl);
+        self.emit(Event::Renewed { number: lease.number, expires });
+        let provider = self.providers.get(&lease.key.provider);
+        let entry = self.keys.find(&lease.key).map(|key| &self.keys[key]);
+        Ok(Grant {
+            lease: Granted { expires, ..lease.clone() },
+            base_url: provider.map(|provider| provider.policy.base_url.clone()).unwrap_or_default(),
+            strategy: provider.map(|provider| provider.policy.strategy).unwrap_or_default(),
+            fallback_from: None,
+            last_used: entry.and_then(|entry| entry.last_used),
+            expires: moment.now.wall_at(expires),
+            must_wait: true,
+        })
+    }
+
+    /// Books usage that had no lease.
+    ///
+    /// # Errors
+    /// The provider or the key is not known.
+    pub fn record(&mut self, caller: Caller, record: &Record, moment: &mut Moment<'_>) -> Result<Reported, ErrorReply> {
+        self.durable = moment.durable;
+        let id = KeyId { provider: record.provider.clone(), key: record.key_name.clone() };
+        let key = self.known_key(&id)?;
+        let told = Told {
+            outcome: record.outcome.unwrap_or(Outcome::Ok),
+            model: record.model.as_ref(),
+            input_tokens: record.input_tokens,
+            output_tokens: record.output_tokens,
+            cached_tokens: record.cached_tokens,
+            cost: record.cost_usd,
+        };
+        if told.outcome == Outcome::Cancelled {
+            return Err(ErrorReply::new(ErrorCode::BadRequest, "what was cancelled was not used: there is nothing to record"));
+        }
+        let usage = self.usage(&id, &told);
+        let outcome = told.outcome;
+        self.emit(Event::Recorded(Recorded { key: id, caller: caller.uid, outcome, model: record.model.clone(), usage, at: moment.now }));
+        self.reports += 1;
+        self.take_sign(key, &Sign { outcome, model: record.model.as_ref(), given: moment.now.steady, retry_after: None }, moment);
+        self.raise_alerts(moment.now);
+        Ok(self.reported(key, &usage, record.model.as_ref(), false, moment.now))
+    }
+
+    /// The key of that name, in the configuration.
+    pub(super) fn known_key(&self, id: &KeyId) -> Result<KeyIx, ErrorReply> {
+        if !self.providers.contains_key(&id.provider) {
+            return Err(ErrorReply::new(ErrorCode::UnknownProvider, format!("no provider `{}` is configured", id.provider)));
+        }
+        let known = self.keys.find(id).filter(|key| self.keys[*key].policy.is_some());
+        known.ok_or_else(|| ErrorReply::new(ErrorCode::UnknownKey, format!("no key `{id}` is configured")))
+    }
+
+    fn usage(&self, key: &KeyId, told: &Told<'_>) -> Usage {
+        if told.outcome == Outcome::Cancelled {
+            return Usage::default();
+        }
+        let (input, output) = (told.input_tokens.unwrap_or(0), told.output_tokens.unwrap_or(0));
+        let cached = told.cached_tokens.unwrap_or(0).min(input);
+        let price = self.providers.get(&key.provider).and_then(|provider| price_of(&provider.policy, told.model));
+        let cost = told.cost.or_else(|| price.map(|price| price.cost(input, cached, output)));
+        let used = told.outcome == Outcome::Ok || input > 0 || output > 0;
+        Usage { input_tokens: input, output_tokens: output, cached_tokens: cached, cost: cost.unwrap_or(Usd::ZERO), unpriced: cost.is_none() && used }
+    }
+
+    fn reported(&self, key: KeyIx, usage: &Usage, model: Option<&ModelName>, duplicate: bool, now: Now) -> Reported {
+        let id = self.keys[key].id.clone();
+        let (mut state, ..) = self.state_of(key, now);
+        let aside = self.keys[key].health.check(model, now.steady).is_err();
+        if state.is_healthy() && aside {
+            state = KeyState::CoolingDown;
+        }
+        Reported { provider: id.provider, key_name: id.key, cost_usd: usage.cost, priced: !usage.unpriced, duplicate, state }
+    }
+
+    /// Moves the states of the key and its account by what came of a request.
+    fn take_sign(&mut self, key: KeyIx, sign: &Sign<'_>, moment: &mut Moment<'_>) {
+        let now = moment.now;
+        let id = self.keys[key].id.clone();
+        let Some(provider) = self.providers.get(&id.provider) else { return };
+        let interval = provider.policy.interval;
+        let probing = if provider.policy.health_check { Probing::Every(self.policy.health_check_interval) } else { Probing::Off };
+        let mut health = self.keys[key].health.clone();
+        let account_ix = self.keys[key].account;
+        let mut account = self.accounts[account_ix].health.clone();
+        match sign.outcome {
+            Outcome::Ok => {
+                health.passed(sign.model, sign.given, now);
+                account.passed(sign.given);
+            }
+            Outcome::RateLimited => {
+                let until = health.rate_limited(sign.model, sign.retry_after, now, moment.rng.f64());
+                let before = self.accounts[account_ix].recent.replace((key, now.steady, until));
+                if let Some((other, at, longest)) = before
+                    && other != key
+                    && now.steady.since(at) <= ACCOUNT_SPAN
+                {
+                    account.rate_limited(until.max(longest));
+                }
+            }
+            Outcome::QuotaExhausted => account.quota_exhausted(interval, now),
+            Outcome::AuthFailed => health.auth_failed(probing, now),
+            Outcome::PermissionDenied => {
+                if let Some(model) = sign.model {
+                    health.permission_denied(model, interval, now);
+                }
+            }
+            Outcome::Overloaded | Outcome::ServerError | Outcome::Timeout | Outcome::BadRequest | Outcome::Cancelled => {}
+        }
+        self.put_health(key, health);
+        if account != self.accounts[account_ix].health {
+            self.emit(Event::Account { account: self.accounts[account_ix].key.clone(), health: account });
+        }
+    }
+
+    /// Emits the health of a key where it changed.
+    pub(super) fn put_health(&mut self, key: KeyIx, health: crate::health::KeyHealth) {
+        if health != self.keys[key].health {
+            self.emit(Event::Health { key: self.keys[key].id.clone(), health });
+        }
+    }
+}

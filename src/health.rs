@@ -1,0 +1,517 @@
+//! Health: what reports and probes say of a key and of its account, and what follows from it.
+
+pub mod breaker;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::ModelName;
+use crate::protocol::error::Reason;
+use crate::protocol::reply::{KeyState, KeyVerdict};
+use crate::time::{Now, Steady, Timestamp};
+
+/// First cool-down after a rate limit whose end the provider does not tell.
+const COOL_FIRST: Duration = Duration::from_secs(30);
+
+/// Longest cool-down of that kind.
+const COOL_LONGEST: Duration = Duration::from_secs(600);
+
+/// Longest wait that a provider is believed.
+const BELIEVED: Duration = Duration::from_secs(31 * 86_400);
+
+/// Longest pause between probes of an invalid key.
+const PROBE_LONGEST: Duration = Duration::from_secs(3600);
+
+/// Two rate limits on keys of one account within this time are the account's.
+pub const ACCOUNT_SPAN: Duration = Duration::from_secs(10);
+
+/// Models whose set-asides one key remembers.
+const MODELS_MAX: usize = 64;
+
+/// A set-aside, and the trial after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Aside {
+    /// Set aside until then; after that on trial, until a lease that was given later is reported `ok`.
+    until: Option<Steady>,
+    /// Failures in a row, which make the next set-aside longer.
+    level: u8,
+}
+
+/// How a set-aside stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing is against it.
+    Clear,
+    /// Set aside until then.
+    Aside(Steady),
+    /// Its set-aside ended: one lease at a time until one is `ok`.
+    Trial,
+}
+
+impl Aside {
+    /// How it stands now.
+    #[must_use]
+    pub fn standing(self, now: Steady) -> Standing {
+        match self.until {
+            None => Standing::Clear,
+            Some(until) if until > now => Standing::Aside(until),
+            Some(_) => Standing::Trial,
+        }
+    }
+
+    /// Sets aside until `until`, unless it is set aside for longer; counts one failure more.
+    fn put(&mut self, until: Steady) {
+        self.until = Some(self.until.map_or(until, |longer| longer.max(until)));
+        self.level = self.level.saturating_add(1);
+    }
+
+    /// `base` doubled for each failure in a row, at most `longest`.
+    fn doubled(self, base: Duration, longest: Duration) -> Duration {
+        base.saturating_mul(1_u32.checked_shl(u32::from(self.level)).unwrap_or(u32::MAX)).min(longest)
+    }
+
+    /// A lease that was given at `given` was `ok`.
+    fn passed(&mut self, given: Steady) {
+        self.level = 0;
+        if self.until.is_some_and(|until| until <= given) {
+            self.until = None;
+        }
+    }
+}
+
+/// What is known of a key itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Proven {
+    /// Never checked.
+    #[default]
+    Unknown,
+    /// Used or checked with success.
+    Good,
+    /// Its provider does not take it.
+    Invalid,
+}
+
+/// Why a key was set aside last, for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cause {
+    /// A rate limit.
+    RateLimited,
+    /// A failed authentication, which a probe is to confirm.
+    AuthFailed,
+}
+
+/// What set-asides a model of a key has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+struct ModelHealth {
+    aside: Aside,
+    denied_until: Option<Steady>,
+}
+
+/// The health of one key.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct KeyHealth {
+    /// What is known of the key itself.
+    pub proven: Proven,
+    /// When its state changed last.
+    pub since: Option<Timestamp>,
+    /// When it was checked live.
+    pub checked: Option<Timestamp>,
+    /// When it is to be probed next; none: when its turn comes.
+    pub probe_at: Option<Steady>,
+    aside: Aside,
+    cause: Option<Cause>,
+    models: BTreeMap<ModelName, ModelHealth>,
+    disabled: Option<Disabled>,
+    probes_failed: u8,
+}
+
+/// Disabled by hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Disabled {
+    until: Option<Steady>,
+}
+
+/// The health of an account.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct AccountHealth {
+    cooling: Aside,
+    exhausted: Aside,
+}
+
+/// Why a key may not be leased: the reason, and until when at most.
+pub type Against = (Reason, Option<Steady>);
+
+impl KeyHealth {
+    /// A rate limit was met with a lease for `model`. `jitter` (0.0 to 1.0) spreads what comes back.
+    pub fn rate_limited(&mut self, model: Option<&ModelName>, asked: Option<Duration>, now: Now, jitter: f64) -> Steady {
+        let aside = match model {
+            Some(model) => &mut self.model_entry(model, now).aside,
+            None => &mut self.aside,
+        };
+        let span = asked.map_or_else(|| aside.doubled(COOL_FIRST, COOL_LONGEST), |asked| asked.min(BELIEVED));
+        let until = now.steady.after(span.mul_f64(1.0 + jitter.clamp(0.0, 1.0) * 0.1));
+        aside.put(until);
+        if model.is_none() {
+            self.cause = Some(Cause::RateLimited);
+            self.since = Some(now.wall);
+        }
+        until
+    }
+
+    /// Its provider did not take it: set aside, and probed at once where probing is on; else it is invalid.
+    pub fn auth_failed(&mut self, probing: Probing, now: Now) {
+        self.since = Some(now.wall);
+        match probing {
+            Probing::Off => self.proven = Proven::Invalid,
+            Probing::Every(interval) => {
+                self.aside.put(now.steady.after(self.aside.doubled(interval, PROBE_LONGEST.max(interval))));
+                self.cause = Some(Cause::AuthFailed);
+                self.probe_at = Some(now.steady);
+            }
+        }
+    }
+
+    /// It may not use `model`: the key is skipped for it during `interval`.
+    pub fn permission_denied(&mut self, model: &ModelName, interval: Duration, now: Now) {
+        let until = now.steady.after(interval);
+        let entry = self.model_entry(model, now);
+        entry.denied_until = Some(entry.denied_until.map_or(until, |longer| longer.max(until)));
+    }
+
+    /// A lease that was given at `given` for `model` was `ok`.
+    pub fn passed(&mut self, model: Option<&ModelName>, given: Steady, now: Now) {
+        self.aside.passed(given);
+        if let Some(entry) = model.and_then(|model| self.models.get_mut(model)) {
+            entry.aside.passed(given);
+        }
+        self.models.retain(|_, entry| *entry != ModelHealth::default());
+        if self.aside.until.is_none() {
+            self.cause = None;
+            self.probe_at = None;
+        }
+        self.probes_failed = 0;
+        if self.proven != Proven::Good {
+            self.proven = Proven::Good;
+            self.since = Some(now.wall);
+        }
+    }
+
+    /// A live check said `verdict`.
+    pub fn probed(&mut self, verdict: KeyVerdict, interval: Duration, now: Now, jitter: f64) {
+        let before = self.proven;
+        match verdict {
+            KeyVerdict::Valid | KeyVerdict::ValidRestricted | KeyVerdict::NoQuota => {
+                self.proven = Proven::Good;
+                self.probes_failed = 0;
+                self.probe_at = None;
+                if self.cause == Some(Cause::AuthFailed) {
+                    self.aside = Aside::default();
+                    self.cause = None;
+                }
+            }
+            KeyVerdict::Invalid => {
+                self.proven = Proven::Invalid;
+                self.probe_again(interval, now, jitter);
+            }
+            KeyVerdict::Inconclusive => {
+                if self.probe_at.is_some() {
+                    self.probe_again(interval, now, jitter);
+                }
+            }
+        }
+        if verdict != KeyVerdict::Inconclusive {
+            self.checked = Some(now.wall);
+        }
+        if before != self.proven {
+            self.since = Some(now.wall);
+        }
+    }
+
+    fn probe_again(&mut self, interval: Duration, now: Now, jitter: f64) {
+        let doubled = interval.saturating_mul(1_u32.checked_shl(u32::from(self.probes_failed)).unwrap_or(u32::MAX));
+        let pause = doubled.min(PROBE_LONGEST.max(interval)).mul_f64(1.0 + jitter.clamp(0.0, 1.0) * 0.1);
+        self.probes_failed = self.probes_failed.saturating_add(1).min(16);
+        self.probe_at = Some(now.steady.after(pause));
+    }
+
+    /// An admin keeps it from being selected, for a time or until it is enabled.
+    pub fn disable(&mut self, span: Option<Duration>, now: Now) {
+        self.disabled = Some(Disabled { until: span.map(|span| now.steady.after(span)) });
+        self.since = Some(now.wall);
+    }
+
+    /// An admin lifts the manual disable and every set-aside.
+    pub fn enable(&mut self, now: Now) {
+        let proven = if self.proven == Proven::Invalid { Proven::Unknown } else { self.proven };
+        *self = Self { proven, checked: self.checked, since: Some(now.wall), ..Self::default() };
+    }
+
+    /// It has another secret: what was learned of the old one is forgotten, a manual disable stays.
+    pub fn renewed(&mut self, now: Now) {
+        *self = Self { disabled: self.disabled, since: Some(now.wall), ..Self::default() };
+    }
+
+    /// Is it disabled by hand?
+    #[must_use]
+    pub fn is_disabled(&self, now: Steady) -> bool {
+        self.disabled.is_some_and(|disabled| disabled.until.is_none_or(|until| until > now))
+    }
+
+    /// What is against leasing it for `model`, as far as the key itself goes. A trial is not against it.
+    ///
+    /// # Errors
+    /// The reason, and until when at most.
+    pub fn check(&self, model: Option<&ModelName>, now: Steady) -> Result<Trial, Against> {
+        if self.is_disabled(now) {
+            return Err((Reason::Disabled, self.disabled.and_then(|disabled| disabled.until)));
+        }
+        if self.proven == Proven::Invalid {
+            return Err((Reason::Invalid, None));
+        }
+        let own = match self.aside.standing(now) {
+            Standing::Aside(until) => return Err((Reason::CoolingDown, Some(until))),
+            Standing::Trial => Trial::On,
+            Standing::Clear => Trial::Off,
+        };
+        let Some(entry) = model.and_then(|model| self.models.get(model)) else {
+            return Ok(own);
+        };
+        if let Some(until) = entry.denied_until.filter(|until| *until > now) {
+            return Err((Reason::ModelDenied, Some(until)));
+        }
+        match entry.aside.standing(now) {
+            Standing::Aside(until) => Err((Reason::CoolingDown, Some(until))),
+            Standing::Trial => Ok(Trial::On),
+            Standing::Clear => Ok(own),
+        }
+    }
+
+    /// Its state as far as the key itself goes, until when, and why.
+    #[must_use]
+    pub fn state(&self, now: Now) -> (KeyState, Option<Steady>, Option<String>) {
+        if self.is_disabled(now.steady) {
+            return (KeyState::Disabled, self.disabled.and_then(|disabled| disabled.until), Some("disabled by an admin".to_owned()));
+        }
+        if self.proven == Proven::Invalid {
+            return (KeyState::Invalid, self.probe_at, Some("its provider refuses it".to_owned()));
+        }
+        let good = if self.proven == Proven::Good { KeyState::Healthy } else { KeyState::Unknown };
+        match self.aside.standing(now.steady) {
+            Standing::Aside(until) => (KeyState::CoolingDown, Some(until), self.cause.map(|cause| cause.words().to_owned())),
+            Standing::Trial => (good, None, Some("on trial after a set-aside: one lease at a time until one is ok".to_owned())),
+            Standing::Clear => (good, None, self.models_aside(now)),
+        }
+    }
+
+    fn models_aside(&self, now: Now) -> Option<String> {
+        let aside = |entry: &ModelHealth| {
+            matches!(entry.aside.standing(now.steady), Standing::Aside(_)) || entry.denied_until.is_some_and(|until| until > now.steady)
+        };
+        let names: Vec<&str> = self.models.iter().filter(|(_, entry)| aside(entry)).map(|(name, _)| name.as_str()).collect();
+        (!names.is_empty()).then(|| format!("set aside for {}", names.join(", ")))
+    }
+
+    fn model_entry(&mut self, model: &ModelName, now: Now) -> &mut ModelHealth {
+        if self.models.len() >= MODELS_MAX && !self.models.contains_key(model) {
+            self.models.retain(|_, entry| {
+                matches!(entry.aside.standing(now.steady), Standing::Aside(_)) || entry.denied_until.is_some_and(|until| until > now.steady)
+            });
+            if self.models.len() >= MODELS_MAX {
+                self.models.pop_first();
+            }
+        }
+        self.models.entry(model.clone()).or_default()
+    }
+}
+
+impl Cause {
+    const fn words(self) -> &'static str {
+        match self {
+            Cause::RateLimited => "rate limited by its provider",
+            Cause::AuthFailed => "its provider refused it; a probe is to confirm that",
+        }
+    }
+}
+
+/// Is the key on trial?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trial {
+    /// No.
+    Off,
+    /// Yes: one lease at a time.
+    On,
+}
+
+/// May a key be probed?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probing {
+    /// No: `health_check` is off.
+    Off,
+    /// Yes, with this pause, doubling.
+    Every(Duration),
+}
+
+impl AccountHealth {
+    /// Two of its keys were rate limited: it is set aside until `until`.
+    pub fn rate_limited(&mut self, until: Steady) {
+        self.cooling.put(until);
+    }
+
+    /// Its credit or quota is spent: tried again after `interval` (doubling), and at the next UTC midnight.
+    pub fn quota_exhausted(&mut self, interval: Duration, now: Now) {
+        let again = now.steady.after(self.exhausted.doubled(interval, Duration::from_secs(86_400)));
+        self.exhausted.put(again.min(now.midnight()));
+    }
+
+    /// A lease of one of its keys that was given at `given` was `ok`.
+    pub fn passed(&mut self, given: Steady) {
+        self.cooling.passed(given);
+        self.exhausted.passed(given);
+    }
+
+    /// An admin lifts every set-aside.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The longer of two healths: two accounts turned out to be one.
+    pub fn join(&mut self, other: &Self) {
+        self.cooling.until = self.cooling.until.max(other.cooling.until);
+        self.exhausted.until = self.exhausted.until.max(other.exhausted.until);
+    }
+
+    /// What is against leasing one of its keys.
+    ///
+    /// # Errors
+    /// The reason, and until when at most.
+    pub fn check(&self, now: Steady) -> Result<Trial, Against> {
+        match (self.exhausted.standing(now), self.cooling.standing(now)) {
+            (Standing::Aside(until), _) => Err((Reason::Exhausted, Some(until))),
+            (_, Standing::Aside(until)) => Err((Reason::CoolingDown, Some(until))),
+            (Standing::Trial, _) | (_, Standing::Trial) => Ok(Trial::On),
+            (Standing::Clear, Standing::Clear) => Ok(Trial::Off),
+        }
+    }
+
+    /// The state that it puts its keys in, until when, and why; none: it has nothing against them.
+    #[must_use]
+    pub fn state(&self, now: Steady) -> Option<(KeyState, Option<Steady>, String)> {
+        match (self.exhausted.standing(now), self.cooling.standing(now)) {
+            (Standing::Aside(until), _) => Some((KeyState::Exhausted, Some(until), "its account's credit or quota is spent".to_owned())),
+            (Standing::Trial, _) => {
+                Some((KeyState::Exhausted, None, "its account's quota was spent; one trial lease may find it filled up".to_owned()))
+            }
+            (_, Standing::Aside(until)) => Some((KeyState::CoolingDown, Some(until), "its account is rate limited".to_owned())),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Now {
+        let start: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
+        Now { wall: start, steady: Steady::from_millis(1_000_000_000) }.after(Duration::from_secs(seconds))
+    }
+
+    fn until(health: &KeyHealth, now: Now) -> Option<Steady> {
+        health.check(None, now.steady).err().and_then(|(_, until)| until)
+    }
+
+    #[test]
+    fn a_set_aside_never_shortens_a_longer_one() {
+        let mut health = KeyHealth::default();
+        health.rate_limited(None, Some(Duration::from_secs(300)), at(0), 0.0);
+        health.rate_limited(None, Some(Duration::from_secs(5)), at(1), 0.0);
+        assert_eq!(until(&health, at(2)), Some(at(300).steady));
+    }
+
+    #[test]
+    fn a_cool_down_doubles_to_ten_minutes_and_ok_brings_it_back() {
+        let mut health = KeyHealth::default();
+        let mut lengths = Vec::new();
+        let mut second = 0;
+        for _ in 0..7 {
+            let end = health.rate_limited(None, None, at(second), 0.0);
+            lengths.push(end.since(at(second).steady).as_secs());
+            second += 1000;
+        }
+        assert_eq!(lengths, [30, 60, 120, 240, 480, 600, 600]);
+        health.passed(None, at(second).steady, at(second));
+        assert_eq!(health.rate_limited(None, None, at(second), 0.0), at(second + 30).steady);
+    }
+
+    #[test]
+    fn an_answer_from_before_the_set_aside_does_not_end_it() {
+        let mut health = KeyHealth::default();
+        health.rate_limited(None, None, at(10), 0.0);
+        health.passed(None, at(0).steady, at(11));
+        assert_eq!(until(&health, at(12)), Some(at(40).steady));
+        assert_eq!(health.check(None, at(41).steady), Ok(Trial::On));
+        health.passed(None, at(41).steady, at(42));
+        assert_eq!(health.check(None, at(43).steady), Ok(Trial::Off));
+    }
+
+    #[test]
+    fn a_models_set_aside_leaves_other_models_alone() {
+        let mut health = KeyHealth::default();
+        let model: ModelName = "gpt-4".parse().unwrap();
+        health.rate_limited(Some(&model), None, at(0), 0.0);
+        assert!(health.check(Some(&model), at(1).steady).is_err());
+        assert_eq!(health.check(None, at(1).steady), Ok(Trial::Off));
+        health.permission_denied(&model, Duration::from_secs(3600), at(0));
+        assert_eq!(health.check(Some(&model), at(3000).steady).err().map(|(reason, _)| reason), Some(Reason::ModelDenied));
+        assert_eq!(health.state(at(1)).2.as_deref(), Some("set aside for gpt-4"));
+    }
+
+    #[test]
+    fn only_a_probe_makes_a_key_invalid_where_probing_is_on() {
+        let every = Probing::Every(Duration::from_secs(300));
+        let mut health = KeyHealth::default();
+        health.auth_failed(every, at(0));
+        assert_eq!(health.state(at(1)).0, KeyState::CoolingDown);
+        assert_eq!(health.probe_at, Some(at(0).steady));
+        health.probed(KeyVerdict::Inconclusive, Duration::from_secs(300), at(2), 0.0);
+        assert_eq!(health.state(at(3)).0, KeyState::CoolingDown);
+        health.probed(KeyVerdict::Invalid, Duration::from_secs(300), at(4), 0.0);
+        assert_eq!(health.state(at(5)).0, KeyState::Invalid);
+        health.probed(KeyVerdict::Valid, Duration::from_secs(300), at(6), 0.0);
+        assert_eq!(health.check(None, at(7).steady), Ok(Trial::Off));
+
+        let mut unprobed = KeyHealth::default();
+        unprobed.auth_failed(Probing::Off, at(0));
+        assert_eq!(unprobed.state(at(1)).0, KeyState::Invalid);
+    }
+
+    #[test]
+    fn a_free_probe_does_not_clear_a_spent_quota_and_one_trial_does() {
+        let mut account = AccountHealth::default();
+        account.quota_exhausted(Duration::from_secs(3600), at(0));
+        assert_eq!(account.check(at(1).steady), Err((Reason::Exhausted, Some(at(3600).steady))));
+        assert_eq!(account.check(at(3601).steady), Ok(Trial::On));
+        account.passed(at(0).steady);
+        assert_eq!(account.check(at(3601).steady), Ok(Trial::On));
+        account.passed(at(3601).steady);
+        assert_eq!(account.check(at(3602).steady), Ok(Trial::Off));
+    }
+
+    #[test]
+    fn a_spent_quota_is_tried_again_at_midnight() {
+        let mut account = AccountHealth::default();
+        account.quota_exhausted(Duration::from_secs(86_400), at(0));
+        assert_eq!(account.check(at(0).steady), Err((Reason::Exhausted, Some(at(0).midnight()))));
+    }
+
+    #[test]
+    fn a_manual_disable_outlives_probes_and_ends_by_itself() {
+        let mut health = KeyHealth::default();
+        health.disable(Some(Duration::from_secs(7200)), at(0));
+        health.probed(KeyVerdict::Valid, Duration::from_secs(300), at(1), 0.0);
+        assert_eq!(health.state(at(2)).0, KeyState::Disabled);
+        assert_eq!(health.check(None, at(7200).steady), Ok(Trial::Off));
+    }
+}

@@ -1,0 +1,331 @@
+//! Open leases: granted, settled once, ended in order of deadline; and those that ran out, until no report can come.
+
+pub mod settled;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::Granted;
+use crate::lease::settled::Numbers;
+use crate::limits::Horizon;
+use crate::time::{Day, Now, Steady, Timestamp};
+
+/// A report after a lease has run out still counts for this long.
+pub const LATE: Duration = Duration::from_secs(86_400);
+
+/// Leases that ran out unreported and are remembered for a late report; past it the oldest is forgotten.
+const EXPIRED_MAX: usize = 65_536;
+
+/// How far ahead the store is told of the numbers of leases.
+const NUMBERS_STEP: u64 = 1024;
+
+/// A lease that ran out and was charged its estimate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Expired {
+    /// The lease.
+    pub lease: Granted,
+    /// The day and hour that its estimate was charged to.
+    pub charged: Timestamp,
+}
+
+impl Expired {
+    /// The day that its estimate was charged to.
+    #[must_use]
+    pub fn day(&self) -> Day {
+        self.charged.day()
+    }
+}
+
+/// What is known of a lease.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Standing {
+    /// It may be reported.
+    Open(Granted),
+    /// It ran out; a report replaces its estimate.
+    Expired(Expired),
+    /// It was reported.
+    Settled,
+    /// It was given right before a crash and is known from its token alone.
+    Lost,
+    /// No report can come for it any more.
+    Unknown,
+}
+
+/// Numbers that may have been given before a crash without the store hearing of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Lost {
+    from: u64,
+    until: u64,
+    at: Steady,
+}
+
+/// All leases.
+#[derive(Debug, Default)]
+pub struct Leases {
+    open: HashMap<u64, Granted>,
+    deadlines: BTreeSet<(Steady, u64)>,
+    expired: BTreeMap<u64, Expired>,
+    settled: Numbers,
+    numbers: Horizon,
+    lost: Vec<Lost>,
+}
+
+/// What of the leases is kept beside the leases themselves.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Book {
+    numbers: Horizon,
+    lost: Vec<Lost>,
+}
+
+impl Leases {
+    /// The number of the next lease.
+    #[must_use]
+    pub const fn next_number(&self) -> u64 {
+        self.numbers.total()
+    }
+
+    /// Where to move the horizon of the numbers before the next lease; none: it is far enough.
+    #[must_use]
+    pub const fn numbers_needed(&self) -> Option<u64> {
+        self.numbers.needed(1, NUMBERS_STEP)
+    }
+
+    /// Moves the horizon of the numbers; event number `queued` tells the store.
+    pub const fn move_numbers(&mut self, until: u64, queued: u64, durable: u64) {
+        self.numbers.move_to(until, queued, durable);
+    }
+
+    /// Must the answer to the last grant wait for the store?
+    #[must_use]
+    pub const fn must_wait(&self, durable: u64) -> bool {
+        self.numbers.must_wait(durable)
+    }
+
+    /// Opens a lease.
+    pub fn grant(&mut self, lease: Granted) {
+        if lease.number >= self.numbers.total() {
+            self.numbers.count(lease.number - self.numbers.total() + 1);
+        }
+        self.deadlines.insert((lease.expires, lease.number));
+        self.open.insert(lease.number, lease);
+    }
+
+    /// What is known of lease `number`.
+    #[must_use]
+    pub fn standing(&self, number: u64) -> Standing {
+        if let Some(lease) = self.open.get(&number) {
+            return Standing::Open(lease.clone());
+        }
+        if let Some(expired) = self.expired.get(&number) {
+            return Standing::Expired(expired.clone());
+        }
+        if self.settled.contains(number) {
+            return Standing::Settled;
+        }
+        if self.lost.iter().any(|lost| (lost.from..lost.until).contains(&number)) { Standing::Lost } else { Standing::Unknown }
+    }
+
+    /// Gives an open lease more time.
+    pub fn renew(&mut self, number: u64, expires: Steady) {
+        if let Some(lease) = self.open.get_mut(&number) {
+            self.deadlines.remove(&(lease.expires, number));
+            lease.expires = expires;
+            self.deadlines.insert((expires, number));
+        }
+    }
+
+    /// Settles a lease, open or not. Returns it if it was open.
+    pub fn settle(&mut self, number: u64, at: Steady) -> Option<Granted> {
+        self.settled.insert(number, at);
+        self.expired.remove(&number);
+        self.close(number)
+    }
+
+    /// Ends an open lease that ran out. Returns it if it was open.
+    pub fn expire(&mut self, number: u64, charged: Timestamp) -> Option<Granted> {
+        let lease = self.close(number)?;
+        self.expired.insert(number, Expired { lease: lease.clone(), charged });
+        if self.expired.len() > EXPIRED_MAX {
+            self.expired.pop_first();
+        }
+        Some(lease)
+    }
+
+    fn close(&mut self, number: u64) -> Option<Granted> {
+        let lease = self.open.remove(&number)?;
+        self.deadlines.remove(&(lease.expires, number));
+        Some(lease)
+    }
+
+    /// The numbers of leases whose time is up, in order of deadline.
+    pub fn due(&self, now: Steady) -> impl Iterator<Item = u64> + '_ {
+        self.deadlines.iter().take_while(move |(expires, _)| *expires <= now).map(|(_, number)| *number)
+    }
+
+    /// When the first open lease ends.
+    #[must_use]
+    pub fn first_deadline(&self) -> Option<Steady> {
+        self.deadlines.first().map(|(expires, _)| *expires)
+    }
+
+    /// Open leases.
+    #[must_use]
+    pub fn open_count(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Every open lease.
+    pub fn open(&self) -> impl Iterator<Item = &Granted> {
+        self.open.values()
+    }
+
+    /// Forgets what no report can come for any more; `lease_ttl` bounds how long a lease lasts. Returns the numbers
+    /// of forgotten leases.
+    pub fn forget(&mut self, now: Now, lease_ttl: Duration) -> Vec<u64> {
+        let old: Vec<u64> =
+            self.expired.iter().filter(|(_, expired)| expired.lease.expires.after(LATE) <= now.steady).map(|(number, _)| *number).collect();
+        for number in &old {
+            self.expired.remove(number);
+        }
+        self.lost.retain(|lost| lost.at.after(LATE).after(lease_ttl) > now.steady);
+        self.settled.forget(now.steady, LATE + lease_ttl);
+        old
+    }
+
+    /// After a restart: numbers that may have been given without the store hearing of it are set apart.
+    pub fn recover(&mut self, at: Steady) {
+        let from = self.numbers.total();
+        if self.numbers.settle() > 0 {
+            self.lost.push(Lost { from, until: self.numbers.total(), at });
+        }
+    }
+
+    /// Before a clean stop: the exact numbers stand.
+    pub const fn rest(&mut self) {
+        self.numbers.rest();
+    }
+
+    /// What is kept beside the leases.
+    #[must_use]
+    pub fn book(&self) -> Book {
+        Book { numbers: self.numbers, lost: self.lost.clone() }
+    }
+
+    /// Takes up what was kept beside the leases.
+    pub fn load_book(&mut self, book: Book) {
+        self.numbers = book.numbers;
+        self.lost = book.lost;
+    }
+
+    /// Takes up an open lease that was kept.
+    pub fn load_open(&mut self, lease: Granted) {
+        self.deadlines.insert((lease.expires, lease.number));
+        self.open.insert(lease.number, lease);
+    }
+
+    /// Takes up a lease that ran out.
+    pub fn load_expired(&mut self, expired: Expired) {
+        self.expired.insert(expired.lease.number, expired);
+    }
+
+    /// A lease that is open, or that ran out.
+    #[must_use]
+    pub fn kept(&self, number: u64) -> Option<Kept<'_>> {
+        self.open.get(&number).map(Kept::Open).or_else(|| self.expired.get(&number).map(Kept::Expired))
+    }
+
+    /// The numbers of settled leases.
+    pub const fn settled(&mut self) -> &mut Numbers {
+        &mut self.settled
+    }
+}
+
+/// A lease as it is kept.
+#[derive(Debug, Serialize)]
+pub enum Kept<'a> {
+    /// Open.
+    Open(&'a Granted),
+    /// Ran out.
+    Expired(&'a Expired),
+}
+
+/// A lease as it was kept.
+#[derive(Debug, Deserialize)]
+pub enum KeptOwned {
+    /// Open.
+    Open(Granted),
+    /// Ran out.
+    Expired(Expired),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Uid;
+    use crate::money::Usd;
+
+    fn now(seconds: u64) -> Now {
+        Now { wall: Timestamp::from_unix_millis(1_767_268_800_000), steady: Steady::from_millis(1_000_000) }.after(Duration::from_secs(seconds))
+    }
+
+    fn lease(number: u64, expires: u64) -> Granted {
+        Granted {
+            number,
+            key: "openai/a".parse().unwrap(),
+            caller: Uid(1),
+            model: None,
+            estimate: Usd::ZERO,
+            at: now(0),
+            expires: now(expires).steady,
+            trial: false,
+            in_turn: true,
+        }
+    }
+
+    #[test]
+    fn leases_end_in_order_of_deadline_and_renewal_moves_it() {
+        let mut leases = Leases::default();
+        leases.grant(lease(0, 30));
+        leases.grant(lease(1, 10));
+        leases.grant(lease(2, 20));
+        leases.renew(1, now(40).steady);
+        assert_eq!(leases.due(now(30).steady).collect::<Vec<_>>(), [2, 0]);
+        assert_eq!(leases.first_deadline(), Some(now(20).steady));
+    }
+
+    #[test]
+    fn a_lease_is_settled_once() {
+        let mut leases = Leases::default();
+        leases.grant(lease(0, 30));
+        assert!(leases.settle(0, now(1).steady).is_some());
+        assert_eq!(leases.standing(0), Standing::Settled);
+        assert!(leases.settle(0, now(2).steady).is_none());
+        assert_eq!(leases.standing(7), Standing::Unknown);
+    }
+
+    #[test]
+    fn numbers_lost_in_a_crash_are_never_given_again() {
+        let mut leases = Leases::default();
+        leases.move_numbers(leases.numbers_needed().unwrap(), 1, 0);
+        leases.grant(lease(leases.next_number(), 30));
+        leases.recover(now(5).steady);
+        let next = leases.next_number();
+        assert!(next > 1);
+        assert_eq!(leases.standing(next - 1), Standing::Lost);
+        assert_eq!(leases.standing(next), Standing::Unknown);
+        leases.forget(now(2 * 86_400), Duration::from_secs(600));
+        assert_eq!(leases.standing(next - 1), Standing::Unknown);
+    }
+
+    #[test]
+    fn a_late_report_is_possible_for_a_day() {
+        let mut leases = Leases::default();
+        leases.grant(lease(0, 30));
+        assert!(leases.expire(0, now(30).wall).is_some());
+        assert!(matches!(leases.standing(0), Standing::Expired(_)));
+        assert_eq!(leases.forget(now(86_400 + 31), Duration::from_secs(600)), [0]);
+        assert_eq!(leases.standing(0), Standing::Unknown);
+    }
+}

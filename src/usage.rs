@@ -1,0 +1,290 @@
+//! The ledger: usage by hour, key, model and caller; folds what was settled and answers questions.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::Usage;
+use crate::id::{KeyId, ModelName, Uid};
+use crate::money::Usd;
+use crate::protocol::reply::{Statistics, UsageRow};
+use crate::protocol::request::{self, Bucket, Outcome, Split};
+use crate::time::{Day, Timestamp};
+
+/// Days that the ledger keeps.
+const KEPT_DAYS: i32 = 400;
+
+/// What a row is kept by, within its day and key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Place {
+    /// 0 to 23.
+    hour: u8,
+    model: Option<ModelName>,
+    caller: Uid,
+}
+
+/// Sums of one row.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+struct Totals {
+    requests: u64,
+    input_tokens: u64,
+    output_tokens: u64,
+    cached_tokens: u64,
+    cost: Usd,
+    unpriced: u64,
+    errors: Vec<(Outcome, u64)>,
+}
+
+/// The usage of one key on one day.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DayUsage {
+    rows: BTreeMap<Place, Totals>,
+}
+
+/// The day and the key that a record of the ledger is for.
+pub type Page = (Day, KeyId);
+
+/// One request to book.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry<'a> {
+    /// The key.
+    pub key: &'a KeyId,
+    /// The model that answered.
+    pub model: Option<&'a ModelName>,
+    /// Who made the request.
+    pub caller: Uid,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// What it used.
+    pub usage: Usage,
+    /// The time of the hour it belongs to.
+    pub at: Timestamp,
+}
+
+/// All usage there is.
+#[derive(Debug, Clone, Default)]
+pub struct Ledger {
+    pages: BTreeMap<Page, Arc<DayUsage>>,
+    changed: BTreeSet<Page>,
+}
+
+impl Totals {
+    fn add(&mut self, outcome: Outcome, usage: &Usage) {
+        self.requests += 1;
+        self.input_tokens = self.input_tokens.saturating_add(usage.input_tokens);
+        self.output_tokens = self.output_tokens.saturating_add(usage.output_tokens);
+        self.cached_tokens = self.cached_tokens.saturating_add(usage.cached_tokens);
+        self.cost = self.cost.saturating_add(usage.cost);
+        self.unpriced += u64::from(usage.unpriced);
+        if outcome != Outcome::Ok {
+            match self.errors.iter_mut().find(|(seen, _)| *seen == outcome) {
+                Some((_, count)) => *count += 1,
+                None => self.errors.push((outcome, 1)),
+            }
+        }
+    }
+
+    /// Takes back a lease that was charged its estimate when it ran out.
+    fn take_back(&mut self, estimate: Usd) {
+        self.requests = self.requests.saturating_sub(1);
+        self.cost = self.cost.less(estimate);
+    }
+
+    fn add_to(&self, row: &mut UsageRow) {
+        row.requests += self.requests;
+        row.input_tokens = row.input_tokens.saturating_add(self.input_tokens);
+        row.output_tokens = row.output_tokens.saturating_add(self.output_tokens);
+        row.cached_tokens = row.cached_tokens.saturating_add(self.cached_tokens);
+        row.cost_usd = row.cost_usd.saturating_add(self.cost);
+        row.unpriced += self.unpriced;
+        for (outcome, count) in &self.errors {
+            *row.errors.entry(*outcome).or_default() += count;
+        }
+    }
+}
+
+fn hour_of(at: Timestamp) -> u8 {
+    let since_midnight = at.unix_millis() - at.day().start().unix_millis();
+    u8::try_from(since_midnight / 3_600_000).unwrap_or(0)
+}
+
+impl Ledger {
+    fn row(&mut self, key: &KeyId, model: Option<&ModelName>, caller: Uid, at: Timestamp) -> &mut Totals {
+        let page = (at.day(), key.clone());
+        let place = Place { hour: hour_of(at), model: model.cloned(), caller };
+        self.changed.insert(page.clone());
+        Arc::make_mut(self.pages.entry(page).or_default()).rows.entry(place).or_default()
+    }
+
+    /// Books a request.
+    pub fn book(&mut self, entry: &Entry<'_>) {
+        self.row(entry.key, entry.model, entry.caller, entry.at).add(entry.outcome, &entry.usage);
+    }
+
+    /// Takes back a lease that was booked with its estimate, and as [`Outcome::Ok`], at `at`.
+    pub fn take_back(&mut self, key: &KeyId, model: Option<&ModelName>, caller: Uid, estimate: Usd, at: Timestamp) {
+        self.row(key, model, caller, at).take_back(estimate);
+    }
+
+    /// Answers a question. Rows come in the order of what they are split by.
+    #[must_use]
+    pub fn answer(&self, question: &request::Statistics) -> Statistics {
+        let by = question.by.as_deref().unwrap_or(&[Split::Key]);
+        let mut rows: BTreeMap<Group, UsageRow> = BTreeMap::new();
+        let mut total = UsageRow::default();
+        for ((day, key), usage) in &self.pages {
+            if question.provider.as_ref().is_some_and(|only| *only != key.provider) {
+                continue;
+            }
+            for (place, totals) in &usage.rows {
+                let start = day.start().after(std::time::Duration::from_secs(u64::from(place.hour) * 3600));
+                let end = start.after(std::time::Duration::from_secs(3600));
+                if question.since.is_some_and(|since| end <= since) || question.until.is_some_and(|until| start >= until) || totals.requests == 0 {
+                    continue;
+                }
+                totals.add_to(&mut total);
+                if by.is_empty() && question.bucket.is_none() {
+                    continue;
+                }
+                let group = Group::of(by, question.bucket, key, place, start);
+                let row = rows.entry(group).or_insert_with_key(Group::row);
+                totals.add_to(row);
+            }
+        }
+        Statistics { rows: rows.into_values().collect(), total }
+    }
+
+    /// Requests of that day without a known price.
+    #[must_use]
+    pub fn unpriced_on(&self, day: Day) -> u64 {
+        self.pages
+            .iter()
+            .rev()
+            .take_while(|((of, _), _)| *of >= day)
+            .filter(|((of, _), _)| *of == day)
+            .flat_map(|(_, usage)| usage.rows.values())
+            .map(|totals| totals.unpriced)
+            .sum()
+    }
+
+    /// Forgets days that are kept no longer.
+    pub fn forget(&mut self, today: Day) {
+        let oldest = Day::from_unix_days(today.unix_days().saturating_sub(KEPT_DAYS));
+        while let Some((page, _)) = self.pages.first_key_value().filter(|((day, _), _)| *day < oldest) {
+            let page = page.clone();
+            self.pages.remove(&page);
+            self.changed.insert(page);
+        }
+    }
+
+    /// The pages that changed since this was last asked; none where one was forgotten.
+    pub fn take_changed(&mut self) -> Vec<(Page, Option<Arc<DayUsage>>)> {
+        let changed = std::mem::take(&mut self.changed);
+        changed.into_iter().map(|page| (page.clone(), self.pages.get(&page).cloned())).collect()
+    }
+
+    /// Takes up a page that was kept.
+    pub fn load(&mut self, page: Page, usage: DayUsage) {
+        self.pages.insert(page, Arc::new(usage));
+    }
+}
+
+/// What a row of an answer stands for.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Group {
+    bucket: Option<Timestamp>,
+    key: Option<KeyId>,
+    provider: Option<crate::id::ProviderName>,
+    model: Option<ModelName>,
+    caller: Option<Uid>,
+}
+
+impl Group {
+    fn of(by: &[Split], bucket: Option<Bucket>, key: &KeyId, place: &Place, start: Timestamp) -> Self {
+        Self {
+            bucket: bucket.map(|bucket| if bucket == Bucket::Hour { start } else { start.day().start() }),
+            key: by.contains(&Split::Key).then(|| key.clone()),
+            provider: by.contains(&Split::Provider).then(|| key.provider.clone()),
+            model: place.model.clone().filter(|_| by.contains(&Split::Model)),
+            caller: by.contains(&Split::Caller).then_some(place.caller),
+        }
+    }
+
+    fn row(&self) -> UsageRow {
+        UsageRow {
+            provider: self.provider.clone().or_else(|| self.key.as_ref().map(|key| key.provider.clone())),
+            key_name: self.key.as_ref().map(|key| key.key.clone()),
+            model: self.model.clone(),
+            caller: self.caller,
+            bucket: self.bucket,
+            ..UsageRow::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn book(ledger: &mut Ledger, key: &str, model: &str, caller: u32, at: &str, outcome: Outcome) {
+        let model: ModelName = model.parse().unwrap();
+        let usage = Usage { input_tokens: 10, output_tokens: 5, cached_tokens: 1, cost: Usd::from_nanos(100), unpriced: false };
+        ledger.book(&Entry { key: &key.parse().unwrap(), model: Some(&model), caller: Uid(caller), outcome, usage, at: at.parse().unwrap() });
+    }
+
+    fn sample() -> Ledger {
+        let mut ledger = Ledger::default();
+        book(&mut ledger, "openai/a", "gpt-4", 1, "2026-01-01T10:30:00Z", Outcome::Ok);
+        book(&mut ledger, "openai/a", "gpt-4", 2, "2026-01-01T11:30:00Z", Outcome::RateLimited);
+        book(&mut ledger, "openai/b", "gpt-5", 1, "2026-01-02T10:30:00Z", Outcome::Ok);
+        book(&mut ledger, "gemini/a", "flash", 1, "2026-01-02T10:31:00Z", Outcome::Ok);
+        ledger
+    }
+
+    #[test]
+    fn rows_are_split_by_what_was_asked_and_sum_to_the_total() {
+        let ledger = sample();
+        let by_key = ledger.answer(&request::Statistics::default());
+        assert_eq!(by_key.rows.len(), 3);
+        assert_eq!(by_key.total.requests, 4);
+        assert_eq!(by_key.total.errors.get(&Outcome::RateLimited), Some(&1));
+        let by = |splits: &[Split]| request::Statistics { by: Some(splits.to_vec()), ..Default::default() };
+        assert_eq!(ledger.answer(&by(&[Split::Provider])).rows.len(), 2);
+        assert_eq!(ledger.answer(&by(&[Split::Caller])).rows.len(), 2);
+        assert_eq!(ledger.answer(&by(&[Split::Model, Split::Caller])).rows.len(), 4);
+        let none = ledger.answer(&by(&[]));
+        assert!(none.rows.is_empty());
+        assert_eq!(none.total.cost_usd, Usd::from_nanos(400));
+    }
+
+    #[test]
+    fn time_is_cut_by_the_hour() {
+        let ledger = sample();
+        let since = request::Statistics { since: Some("2026-01-01T11:15:00Z".parse().unwrap()), ..Default::default() };
+        assert_eq!(ledger.answer(&since).total.requests, 3);
+        let days = request::Statistics { by: Some(Vec::new()), bucket: Some(Bucket::Day), ..Default::default() };
+        assert_eq!(ledger.answer(&days).rows.iter().map(|row| row.requests).collect::<Vec<_>>(), [2, 2]);
+    }
+
+    #[test]
+    fn a_lease_that_ran_out_can_be_taken_back() {
+        let mut ledger = sample();
+        let key: KeyId = "openai/a".parse().unwrap();
+        let usage = Usage { cost: Usd::from_nanos(70), ..Usage::default() };
+        let at: Timestamp = "2026-01-03T00:00:00Z".parse().unwrap();
+        let before = ledger.answer(&request::Statistics::default());
+        ledger.book(&Entry { key: &key, model: None, caller: Uid(1), outcome: Outcome::Ok, usage, at });
+        ledger.take_back(&key, None, Uid(1), Usd::from_nanos(70), at);
+        assert_eq!(ledger.answer(&request::Statistics::default()), before);
+    }
+
+    #[test]
+    fn old_days_are_forgotten() {
+        let mut ledger = sample();
+        ledger.take_changed();
+        ledger.forget("2027-02-06".parse::<Timestamp>().unwrap().day());
+        assert_eq!(ledger.answer(&request::Statistics::default()).total.requests, 2);
+        assert_eq!(ledger.take_changed().len(), 1);
+    }
+}

@@ -65,7 +65,7 @@ pub(super) static ALL: [Provider; 18] = [
         // A wrong key is answered with 400. The list answers while the prepaid credit is spent.
         probe: Some(get("/v1beta/models?pageSize=1", Proof::Success)),
         account_headers: &[],
-        limits: "Google Cloud project, per model and tier; never per key. Prepay credit is per billing account: all its keys stop together.",
+        limits: "Google Cloud project, per model and tier; never per key; prepaid credit per billing account",
         source: "https://ai.google.dev/gemini-api/docs/generate-content/api-errors",
     },
     Provider {
@@ -78,7 +78,7 @@ pub(super) static ALL: [Provider; 18] = [
         // A key of the Codestral console works on codestral.mistral.ai alone.
         probe: Some(models()),
         account_headers: &[],
-        limits: "Docs disagree: tier page says Organization, usage-limits page says Workspace; never per key. Spending cap per workspace.",
+        limits: "organization or workspace (its pages disagree); never per key; spending cap per workspace",
         source: "https://docs.mistral.ai/resources/error-glossary.md",
     },
     Provider {
@@ -116,7 +116,7 @@ pub(super) static ALL: [Provider; 18] = [
         // Tells the balance too: with `is_available` false, calls get 402.
         probe: Some(get("/user/balance", Proof::Success)),
         account_headers: &[],
-        limits: "account, as CONCURRENCY per model (e.g. 2500 flash / 500 v4-pro), whatever the key",
+        limits: "account, as requests at the same time per model, whatever the key",
         source: "https://api-docs.deepseek.com/quick_start/error_codes.md",
     },
     Provider {
@@ -185,7 +185,7 @@ pub(super) static ALL: [Provider; 18] = [
         // No free request is documented.
         probe: None,
         account_headers: &[],
-        limits: "project / usage tier by lifetime spend; leaky bucket (50 RPM default, third-party)",
+        limits: "project, by a usage tier of lifetime spend",
         source: "https://docs.perplexity.ai/docs/agent-api/migrate-from-sonar/how-to.md",
     },
     Provider {
@@ -198,7 +198,7 @@ pub(super) static ALL: [Provider; 18] = [
         // Whether the list of models needs a key is not documented.
         probe: Some(get("/models", Proof::Contrast)),
         account_headers: &[],
-        limits: "organization, per model; tokens are RESERVED up front from max_completion_tokens (a missing one counts as up to 16,384, third-party)",
+        limits: "organization, per model; tokens are reserved up front from max_completion_tokens",
         source: "https://inference-docs.cerebras.ai/support/error.md",
     },
     Provider {
@@ -242,7 +242,7 @@ pub(super) static ALL: [Provider; 18] = [
             ..models()
         }),
         account_headers: &[],
-        limits: "account; about 40 RPM on the free trial (third-party, unverified)",
+        limits: "account; about 40 requests a minute on the free trial (not from its own pages)",
         source: "https://github.com/andrewyng/openworker/pull/529",
     },
     Provider {

@@ -2,6 +2,7 @@
 
 pub mod prices;
 pub mod shape;
+pub mod usage;
 mod providers;
 
 use std::ops::RangeInclusive;

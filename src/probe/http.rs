@@ -20,7 +20,7 @@ pub(super) struct Http(Client);
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unreached {
     /// The base URL is unusable.
-    #[error("its base_url is no http or https URL")]
+    #[error("the base_url of the provider is no http or https URL")]
     Address,
     /// The key can't stand in a header.
     #[error("the key holds a character that no header can carry")]

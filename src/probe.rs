@@ -1,1 +1,307 @@
-//! probe
+//! One live check of one key, by its provider's free request only: no tokens are spent, and the key goes nowhere else.
+
+pub mod answer;
+pub mod classify;
+pub mod redact;
+mod call;
+mod http;
+mod rules;
+mod wording;
+#[cfg(test)]
+mod stand_in;
+
+use std::time::Duration;
+
+use self::answer::Answer;
+use self::call::Call;
+use self::classify::{Judgement, judge};
+use self::http::{Http, Unreached};
+use crate::catalogue::shape;
+use crate::catalogue::{Probe, Proof, Provider};
+use crate::environment::Environment;
+use crate::id::AccountName;
+use crate::protocol::reply::KeyVerdict;
+use crate::protocol::request::Outcome;
+use crate::secret::Secret;
+
+/// Checks keys, over one HTTP client that keeps its connections.
+#[derive(Debug)]
+pub struct Prober {
+    http: Http,
+    timeout: Duration,
+}
+
+/// What a check found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub struct Checked {
+    /// What it says of the key.
+    pub verdict: KeyVerdict,
+    /// What a request would have got; none where the provider's API was not reached.
+    pub outcome: Option<Outcome>,
+    /// The same for people; the key is not in it.
+    pub message: String,
+    /// The account that the provider's answer names.
+    pub account: Option<AccountName>,
+    /// How long the provider asks to wait.
+    pub retry_after: Option<Duration>,
+}
+
+/// Why keys can't be checked at all.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// The proxy of the environment has no usable URL, which is not repeated: it may hold a password.
+    #[error("HTTPS_PROXY is no URL of a proxy: write it as http://HOST:PORT, or unset it")]
+    Proxy,
+    /// The HTTP client did not start, even with the certificates that come with gollm.
+    #[error("the HTTP client for key checks did not start: {0}")]
+    Client(String),
+}
+
+impl Prober {
+    /// A prober whose checks take no longer than `timeout` each.
+    ///
+    /// Certificates are those of the system, where it has any, else the Mozilla list that is built in. `HTTPS_PROXY` and `NO_PROXY`
+    /// of `environment` are respected for https; http and this machine are always reached directly. Redirects are not followed.
+    ///
+    /// # Errors
+    /// The proxy's URL is unusable, or the client did not start.
+    pub fn new(timeout: Duration, environment: &Environment) -> Result<Self, ProbeError> {
+        Ok(Self { http: Http::new(environment)?, timeout })
+    }
+
+    /// Checks a key of a provider of the kind `kind`, whose API is at `base_url`.
+    pub async fn check(&self, kind: &'static Provider, base_url: &str, secret: &Secret) -> Checked {
+        let Some(probe) = call::probe_at(kind, base_url) else {
+            return Checked::by_shape(kind, secret);
+        };
+        let checking = self.live(kind, probe, base_url, secret);
+        match tokio::time::timeout(self.timeout, checking).await {
+            Ok(checked) => checked,
+            Err(_) => Checked::unproven(Some(Outcome::Timeout), format!("{} did not answer in {:?}", kind.name, self.timeout)),
+        }
+    }
+
+    async fn live(&self, kind: &'static Provider, probe: Probe, base_url: &str, secret: &Secret) -> Checked {
+        match self.ask(kind, probe, base_url, secret).await {
+            Err(why) => Checked::unproven(None, why.to_string()),
+            Ok(answer) => {
+                let judgement = judge(kind.name, &answer);
+                let checked = Checked::by_answer(kind, judgement, &answer, secret);
+                let needs_contrast = probe.proof == Proof::Contrast && judgement.verdict == KeyVerdict::Valid;
+                if needs_contrast { self.contrasted(checked, kind, probe, base_url).await } else { checked }
+            }
+        }
+    }
+
+    /// A success proves a key only where a made-up one is refused.
+    async fn contrasted(&self, checked: Checked, kind: &'static Provider, probe: Probe, base_url: &str) -> Checked {
+        let Ok(made_up) = Secret::new("sk-gollm-made-up-key-that-no-host-may-accept".to_owned()) else {
+            return checked;
+        };
+        let why = match self.ask(kind, probe, base_url, &made_up).await {
+            Err(why) => why.to_string(),
+            Ok(answer) => match judge(kind.name, &answer).outcome {
+                Some(Outcome::AuthFailed | Outcome::PermissionDenied) => return checked,
+                Some(Outcome::Ok) => "this endpoint answers any key".to_owned(),
+                _ => format!("a made-up key was answered with HTTP {}, so the key's success proves nothing", answer.status()),
+            },
+        };
+        Checked { account: checked.account, ..Checked::unproven(checked.outcome, why) }
+    }
+
+    async fn ask(&self, kind: &Provider, probe: Probe, base_url: &str, secret: &Secret) -> Result<Answer, Unreached> {
+        self.http.send(Call::new(kind, probe, base_url, secret)?).await
+    }
+}
+
+impl Checked {
+    fn by_answer(kind: &Provider, judgement: Judgement, answer: &Answer, secret: &Secret) -> Self {
+        Self {
+            verdict: judgement.verdict,
+            outcome: judgement.outcome,
+            message: wording::message(kind, judgement.verdict, answer, secret),
+            account: answer.account(kind),
+            retry_after: answer.retry_after(),
+        }
+    }
+
+    fn by_shape(kind: &Provider, secret: &Secret) -> Self {
+        let shape = shape::message(kind.name, shape::check(kind.name, secret));
+        Self::unproven(None, format!("{} has no free request that proves a key. {shape}", kind.name))
+    }
+
+    fn unproven(outcome: Option<Outcome>, why: String) -> Self {
+        let message = format!("Key could not be checked: {why}");
+        Self { verdict: KeyVerdict::Inconclusive, outcome, message, account: None, retry_after: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::stand_in::{Reply, StandIn};
+    use super::*;
+    use crate::catalogue;
+
+    const KEY: &str = "sk-proj-real-and-secret-0123456789";
+
+    fn prober(timeout: Duration) -> Prober {
+        Prober::new(timeout, &Environment::default()).unwrap()
+    }
+
+    async fn check(kind: &str, host: &StandIn) -> Checked {
+        let secret = Secret::new(KEY.to_owned()).unwrap();
+        let checked = prober(Duration::from_secs(20)).check(catalogue::find(kind).unwrap(), &host.base_url, &secret).await;
+        assert!(!checked.message.contains("real-and-secret"), "{}", checked.message);
+        checked
+    }
+
+    #[tokio::test]
+    async fn a_key_that_is_accepted_is_valid_and_names_its_account() {
+        let host = StandIn::start(|_| Reply::new(200, r#"{"data":[]}"#).header("openai-organization", "org-a")).await;
+        let checked = check("openai", &host).await;
+        assert_eq!(checked.verdict, KeyVerdict::Valid);
+        assert_eq!(checked.outcome, Some(Outcome::Ok));
+        assert_eq!(checked.message, "Key is valid and active");
+        assert_eq!(checked.account, Some("org-a".parse().unwrap()));
+        let seen = host.seen();
+        assert_eq!(seen.len(), 1);
+        assert!(seen[0].starts_with("GET /v1/models\n"), "{}", seen[0]);
+        assert!(seen[0].contains(&format!("authorization: Bearer {KEY}")));
+        assert!(seen[0].contains(concat!("user-agent: gollm/", env!("CARGO_PKG_VERSION"))));
+    }
+
+    #[tokio::test]
+    async fn a_key_that_is_refused_is_invalid_and_its_echo_is_not_shown() {
+        let body = format!(r#"{{"error":{{"message":"Incorrect API key provided: {KEY}. Find it elsewhere.","code":"invalid_api_key"}}}}"#);
+        let host = StandIn::start(move |_| Reply::new(401, body.clone())).await;
+        let checked = check("openai", &host).await;
+        assert_eq!((checked.verdict, checked.outcome), (KeyVerdict::Invalid, Some(Outcome::AuthFailed)));
+        assert_eq!(checked.message, "openai does not accept the key: HTTP 401, \"Incorrect API key provided: [redacted]. Find it elsewhere.\"");
+    }
+
+    #[tokio::test]
+    async fn a_spent_account_and_a_rate_limit_say_the_key_is_known() {
+        let host = StandIn::start(|_| Reply::new(429, r#"{"error":{"type":"insufficient_quota"}}"#)).await;
+        assert_eq!(check("openai", &host).await.verdict, KeyVerdict::NoQuota);
+        let host = StandIn::start(|_| Reply::new(429, "{}").header("retry-after", "7")).await;
+        let checked = check("openai", &host).await;
+        assert_eq!((checked.verdict, checked.outcome), (KeyVerdict::Inconclusive, Some(Outcome::RateLimited)));
+        assert_eq!(checked.retry_after, Some(Duration::from_secs(7)));
+    }
+
+    #[tokio::test]
+    async fn a_key_does_not_follow_a_redirect() {
+        let other = StandIn::start(|_| Reply::new(200, "{}")).await;
+        let location = other.base_url.clone();
+        let host = StandIn::start(move |_| Reply::new(307, "").header("location", location.clone())).await;
+        let checked = check("openai", &host).await;
+        assert_eq!((checked.verdict, checked.outcome), (KeyVerdict::Inconclusive, None));
+        assert!(checked.message.contains("redirect"), "{}", checked.message);
+        assert!(other.seen().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_slow_host_is_given_up_after_the_timeout() {
+        let host = StandIn::start(|_| Reply { delay: Duration::from_secs(60), ..Reply::new(200, "{}") }).await;
+        let secret = Secret::new(KEY.to_owned()).unwrap();
+        let prober = prober(Duration::from_millis(100));
+        let checked = prober.check(catalogue::find("openai").unwrap(), &host.base_url, &secret).await;
+        assert_eq!((checked.verdict, checked.outcome), (KeyVerdict::Inconclusive, Some(Outcome::Timeout)));
+        assert_eq!(checked.message, "Key could not be checked: openai did not answer in 100ms");
+    }
+
+    #[tokio::test]
+    async fn a_host_that_is_not_there_says_nothing_of_the_key() {
+        let secret = Secret::new(KEY.to_owned()).unwrap();
+        let checked = prober(Duration::from_secs(20)).check(catalogue::find("openai").unwrap(), "http://127.0.0.1:1/v1", &secret).await;
+        assert_eq!((checked.verdict, checked.outcome), (KeyVerdict::Inconclusive, None));
+        assert!(checked.message.starts_with("Key could not be checked: no connection to 127.0.0.1: "), "{}", checked.message);
+    }
+
+    #[tokio::test]
+    async fn a_huge_body_is_read_only_to_its_bound() {
+        let list = format!(r#"{{"data":["{}"]}}"#, "x".repeat(4 * 1024 * 1024));
+        let host = StandIn::start(move |_| Reply::new(200, list.clone())).await;
+        assert_eq!(check("openai", &host).await.verdict, KeyVerdict::Valid);
+        let text = format!(r#"{{"error":{{"message":"{}{KEY}"}}}}"#, "x".repeat(answer::BODY_MAX));
+        let host = StandIn::start(move |_| Reply::new(401, text.clone())).await;
+        assert_eq!(check("openai", &host).await.message, "openai does not accept the key: HTTP 401");
+    }
+
+    #[tokio::test]
+    async fn a_web_page_says_nothing_of_the_key() {
+        let host = StandIn::start(|_| Reply::new(403, format!("<html>blocked {KEY}</html>")).header("content-type", "text/html")).await;
+        let checked = check("groq", &host).await;
+        assert_eq!(checked.verdict, KeyVerdict::Inconclusive);
+        assert_eq!(checked.message, "Key could not be checked: a web page came instead of an answer of groq (HTTP 403)");
+    }
+
+    #[tokio::test]
+    async fn a_host_that_answers_a_made_up_key_too_proves_nothing() {
+        let host = StandIn::start(|_| Reply::new(200, "{}")).await;
+        let checked = check("openai_compatible", &host).await;
+        assert_eq!((checked.verdict, checked.outcome), (KeyVerdict::Inconclusive, Some(Outcome::Ok)));
+        assert_eq!(checked.message, "Key could not be checked: this endpoint answers any key");
+        let seen = host.seen();
+        assert_eq!(seen.len(), 2);
+        assert!(seen[1].contains("made-up") && !seen[1].contains(KEY));
+    }
+
+    #[tokio::test]
+    async fn a_host_that_refuses_a_made_up_key_proves_the_other() {
+        let host = StandIn::start(|request| if request.contains(KEY) { Reply::new(200, "{}") } else { Reply::new(401, "{}") }).await;
+        assert_eq!(check("together", &host).await.message, "Key is valid and active");
+        let busy = StandIn::start(|request| if request.contains(KEY) { Reply::new(200, "{}") } else { Reply::new(429, "{}") }).await;
+        assert_eq!(check("together", &busy).await.verdict, KeyVerdict::Inconclusive);
+    }
+
+    #[tokio::test]
+    async fn without_a_free_request_nothing_is_sent() {
+        let host = StandIn::start(|_| Reply::new(200, "{}")).await;
+        let checked = check("perplexity", &host).await;
+        assert_eq!((checked.verdict, checked.outcome), (KeyVerdict::Inconclusive, None));
+        assert!(checked.message.contains("no free request"), "{}", checked.message);
+        assert!(host.seen().is_empty());
+    }
+
+    #[tokio::test]
+    async fn this_machine_is_reached_without_the_proxy() {
+        let proxy = StandIn::start(|_| Reply::new(500, "{}")).await;
+        let host = StandIn::start(|_| Reply::new(200, "{}")).await;
+        let environment = [("HTTPS_PROXY", proxy.base_url.as_str())].into_iter().collect();
+        let prober = Prober::new(Duration::from_secs(20), &environment).unwrap();
+        let secret = Secret::new(KEY.to_owned()).unwrap();
+        let kind = catalogue::find("openai").unwrap();
+        assert_eq!(prober.check(kind, &host.base_url, &secret).await.verdict, KeyVerdict::Valid);
+        let encrypted = host.base_url.replace("http://", "https://");
+        assert_eq!(prober.check(kind, &encrypted, &secret).await.outcome, None);
+        assert!(proxy.seen().is_empty());
+    }
+
+    #[tokio::test]
+    async fn another_machine_is_reached_through_the_proxy_without_showing_it_the_key() {
+        let proxy = StandIn::start(|_| Reply::new(500, "{}")).await;
+        let secret = Secret::new(KEY.to_owned()).unwrap();
+        let kind = catalogue::find("openai").unwrap();
+        let through = |no_proxy: &'static str| [("https_proxy", proxy.base_url.as_str()), ("NO_PROXY", no_proxy)].into_iter().collect();
+        let prober = Prober::new(Duration::from_secs(20), &through("")).unwrap();
+        assert_eq!(prober.check(kind, "https://provider.invalid/v1", &secret).await.outcome, None);
+        let seen = proxy.seen();
+        assert_eq!(seen.len(), 1);
+        assert!(seen[0].starts_with("CONNECT provider.invalid:443\n") && !seen[0].contains(KEY), "{}", seen[0]);
+        for (no_proxy, base_url) in [("provider.invalid", "https://provider.invalid/v1"), ("", "http://provider.invalid/v1")] {
+            let prober = Prober::new(Duration::from_secs(20), &through(no_proxy)).unwrap();
+            assert_eq!(prober.check(kind, base_url, &secret).await.outcome, None);
+        }
+        assert_eq!(proxy.seen().len(), 1);
+    }
+
+    #[test]
+    fn a_proxy_that_is_no_url_is_refused_and_not_repeated() {
+        let environment = [("HTTPS_PROXY", "http://user:hunter2@[bad")].into_iter().collect();
+        let error = Prober::new(Duration::from_secs(1), &environment).unwrap_err();
+        assert!(matches!(error, ProbeError::Proxy));
+        assert!(!error.to_string().contains("hunter2"));
+    }
+}

@@ -1,6 +1,14 @@
 //! What models cost.
 
+mod table;
+
 use crate::money::Usd;
+
+/// The day the built-in prices were compiled. They are estimates: the configuration may name better ones.
+pub const COMPILED: &str = "2026-11-23";
+
+/// Stands in the table for every model of a provider.
+const ANY_MODEL: &str = "*";
 
 /// The price of a model, in dollars a thousand tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,9 +32,74 @@ impl Price {
     }
 }
 
-/// The built-in price of a model of the API `kind`.
+/// The built-in price of a model of the provider `kind`: by its exact name, or by its name without a date at the end
+/// (`-20240229`, `-2024-08-06`), never by a likeness.
 #[must_use]
 pub fn lookup(kind: &str, model: &str) -> Option<Price> {
-    let _ = (kind, model);
-    None
+    let (_, models) = table::PRICES.iter().find(|(name, _)| *name == kind)?;
+    let exact = |wanted: &str| models.iter().find(|(name, _)| *name == wanted).map(|(_, price)| *price);
+    exact(model).or_else(|| exact(without_date(model)?)).or_else(|| exact(ANY_MODEL))
+}
+
+/// The name before a date at its end; none where it ends with none.
+fn without_date(model: &str) -> Option<&str> {
+    let all_digits = |text: &str, count: usize| text.len() == count && text.bytes().all(|b| b.is_ascii_digit());
+    let (name, last) = model.rsplit_once('-')?;
+    if all_digits(last, 8) {
+        return Some(name);
+    }
+    let (name, month) = name.rsplit_once('-')?;
+    let (name, year) = name.rsplit_once('-')?;
+    (all_digits(last, 2) && all_digits(month, 2) && all_digits(year, 4)).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_at_the_end_of_a_name_is_no_other_model() {
+        assert_eq!(without_date("gpt-4o-2024-08-06"), Some("gpt-4o"));
+        assert_eq!(without_date("claude-3-sonnet-20240229"), Some("claude-3-sonnet"));
+        assert_eq!(without_date("gpt-4o"), None);
+        assert_eq!(without_date("gpt-4-0613"), None);
+        assert_eq!(without_date("model-24-08-06"), None);
+        assert_eq!(lookup("openai", "gpt-4o-2099-01-31"), lookup("openai", "gpt-4o"));
+        assert!(lookup("openai", "gpt-4o").is_some());
+    }
+
+    #[test]
+    fn nothing_is_priced_by_likeness() {
+        assert_eq!(lookup("openai", "gpt-4o-turbo-deluxe"), None);
+        assert_eq!(lookup("openai", "GPT-4O"), None);
+        assert_eq!(lookup("openai", "*"), None);
+        assert_eq!(lookup("openai_compatible", "llama"), None);
+        assert_eq!(lookup("nobody", "gpt-4o"), None);
+    }
+
+    #[test]
+    fn prices_a_million_on_the_page_are_prices_a_thousand_here() {
+        let price = lookup("openai", "gpt-4o").unwrap();
+        assert_eq!(price.input, Usd::from_dollars(0.0025).unwrap());
+        assert_eq!(price.output, Usd::from_dollars(0.01).unwrap());
+        assert_eq!(price.cost(1_000_000, 0, 0), Usd::from_dollars(2.5).unwrap());
+    }
+
+    #[test]
+    fn every_model_of_a_local_host_costs_nothing() {
+        assert_eq!(lookup("ollama", "llama3").map(|price| price.cost(1000, 0, 1000)), Some(Usd::ZERO));
+    }
+
+    #[test]
+    fn the_table_names_known_providers_and_each_model_once() {
+        for (kind, models) in table::PRICES {
+            assert!(crate::catalogue::find(kind).is_some(), "{kind}");
+            for (model, price) in *models {
+                assert_eq!(models.iter().filter(|(other, _)| other == model).count(), 1, "{kind} {model}");
+                // A free read of tokens that cost something is a gap in a source, not a price.
+                let read_fits = |read: Usd| read <= price.input && (read > Usd::ZERO || price.input == Usd::ZERO);
+                assert!(price.cached_input.is_none_or(read_fits), "{kind} {model}");
+            }
+        }
+    }
 }

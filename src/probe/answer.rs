@@ -1,0 +1,212 @@
+//! An HTTP answer of a provider, bounded and parsed once, with what can be read from any of them.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::catalogue::Provider;
+use crate::id::AccountName;
+
+/// Bytes of a body that are read; what comes after them is dropped.
+pub const BODY_MAX: usize = 64 * 1024;
+
+/// Longer waits than this are not believed.
+const WAIT_MAX: Duration = Duration::from_secs(31 * 86_400);
+
+/// An answer. It may echo the key: nothing of it is shown but through [`super::redact`].
+pub struct Answer {
+    status: u16,
+    headers: Vec<(String, String)>,
+    text: String,
+    body: Body,
+}
+
+/// What a body turned out to be.
+#[derive(PartialEq)]
+enum Body {
+    Json(Value),
+    /// A page for people: of a proxy, a gateway, a portal; not of the API.
+    Page,
+    /// Longer than [`BODY_MAX`].
+    Cut,
+    Other,
+}
+
+impl Answer {
+    /// Reads an answer. Of a body longer than [`BODY_MAX`] only the beginning is looked at, and it is not parsed.
+    pub fn new<'a>(status: u16, headers: impl IntoIterator<Item = (&'a str, &'a str)>, body: &[u8]) -> Self {
+        let headers: Vec<_> = headers.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect();
+        let text = String::from_utf8_lossy(body.get(..BODY_MAX).unwrap_or(body)).into_owned();
+        let is_page = headers.iter().any(|(name, value)| name == "content-type" && value.to_ascii_lowercase().contains("text/html"));
+        let body = if is_page || text.trim_start().starts_with('<') {
+            Body::Page
+        } else if body.len() > BODY_MAX {
+            Body::Cut
+        } else {
+            serde_json::from_str(&text).map_or(Body::Other, |value| Body::Json(unwrapped(value)))
+        };
+        Self { status, headers, text, body }
+    }
+
+    /// Its status. Some providers answer errors with 200 and the status in the body (OpenRouter, "Errors and debugging").
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        let inner = || self.at("/error/code").first().and_then(|code| u16::try_from(code.as_u64()?).ok()).filter(|code| (400..600).contains(code));
+        if self.status == 200 { inner().unwrap_or(200) } else { self.status }
+    }
+
+    /// The value of a header, by its name in lower case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Is it a page for people? The API itself did not answer then.
+    #[must_use]
+    pub fn is_page(&self) -> bool {
+        self.body == Body::Page
+    }
+
+    /// Is it JSON, or the beginning of some that was too long to read?
+    #[must_use]
+    pub fn looks_like_json(&self) -> bool {
+        match self.body {
+            Body::Json(_) => true,
+            Body::Cut => self.text.trim_start().starts_with(['{', '[']),
+            Body::Page | Body::Other => false,
+        }
+    }
+
+    /// The body as text, or the beginning of it.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The values at a JSON pointer (RFC 6901) whose step `*` stands for every element of an array.
+    #[must_use]
+    pub fn at(&self, pointer: &str) -> Vec<&Value> {
+        let Body::Json(value) = &self.body else {
+            return Vec::new();
+        };
+        let mut found = vec![value];
+        for step in pointer.split('/').skip(1) {
+            found = found.into_iter().flat_map(|value| children(value, step)).collect();
+        }
+        found
+    }
+
+    /// What the provider says to people, not yet redacted; none in a page or in a body that was too long.
+    #[must_use]
+    pub fn message(&self) -> Option<&str> {
+        let places = ["/error/message", "/message", "/error", "/detail", "/title"];
+        places.iter().find_map(|place| self.at(place).first()?.as_str()).filter(|text| !text.trim().is_empty())
+    }
+
+    /// How long the provider asks to wait: `retry-after-ms`, `retry-after` in seconds or as a date (RFC 9110, 10.2.3), or Google's
+    /// `retryDelay`. None where it is absent, nonsense, or more than 31 days.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        let millis = || seconds(self.header("retry-after-ms")?, 1000.0);
+        let after = || seconds(self.header("retry-after")?, 1.0).or_else(|| self.until_date());
+        let delay = || self.at("/error/details/*/retryDelay").first().and_then(|delay| seconds(delay.as_str()?.strip_suffix('s')?, 1.0));
+        millis().or_else(after).or_else(delay).filter(|wait| *wait <= WAIT_MAX)
+    }
+
+    /// A date is measured from the answer's own `Date`: the provider's clock, on both sides.
+    fn until_date(&self) -> Option<Duration> {
+        let date = |name: &str| jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(self.header(name)?).ok();
+        let wait = date("retry-after")?.duration_since(date("date")?);
+        Some(Duration::try_from(wait).unwrap_or(Duration::ZERO))
+    }
+
+    /// The account that the answer names, by the provider's headers or by its probe's field.
+    #[must_use]
+    pub fn account(&self, provider: &Provider) -> Option<AccountName> {
+        let named: Vec<&str> = provider.account_headers.iter().filter_map(|name| self.header(name)).collect();
+        if !named.is_empty() {
+            return named.join("/").parse().ok();
+        }
+        self.at(provider.probe?.account?).first()?.as_str()?.parse().ok()
+    }
+}
+
+/// Google wraps some errors in an array of one.
+fn unwrapped(value: Value) -> Value {
+    match value {
+        Value::Array(mut values) if values.len() == 1 => values.pop().unwrap_or_default(),
+        value => value,
+    }
+}
+
+fn children<'a>(value: &'a Value, step: &str) -> Vec<&'a Value> {
+    match (value, step) {
+        (Value::Array(values), "*") => values.iter().collect(),
+        (Value::Object(fields), step) => fields.get(step).into_iter().collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn seconds(number: &str, per_second: f64) -> Option<Duration> {
+    let number: f64 = number.trim().parse().ok()?;
+    Duration::try_from_secs_f64(number / per_second).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wait(headers: &[(&str, &str)]) -> Option<u128> {
+        Answer::new(429, headers.iter().copied(), b"").retry_after().map(|wait| wait.as_millis())
+    }
+
+    #[test]
+    fn a_wait_is_read_in_every_form_it_is_sent_in() {
+        assert_eq!(wait(&[("Retry-After", "7")]), Some(7_000));
+        assert_eq!(wait(&[("retry-after", "0.5")]), Some(500));
+        assert_eq!(wait(&[("retry-after", "7"), ("retry-after-ms", "6500")]), Some(6_500));
+        let date = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(wait(&[("retry-after", "Sun, 06 Nov 1994 08:50:37 GMT"), date]), Some(60_000));
+        assert_eq!(wait(&[("retry-after", "Sun, 06 Nov 1994 08:00:00 GMT"), date]), Some(0));
+        let body = br#"{"error":{"details":[{"reason":"X"},{"retryDelay":"22s"}]}}"#;
+        assert_eq!(Answer::new(429, [], body).retry_after(), Some(Duration::from_secs(22)));
+    }
+
+    #[test]
+    fn a_wait_that_is_nonsense_is_none() {
+        for nonsense in ["-1", "NaN", "inf", "soon", "", "2678401", "1e300", "Sun, 06 Nov 1994 08:49:37 GMT"] {
+            assert_eq!(wait(&[("retry-after", nonsense)]), None, "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn an_account_is_named_by_headers_or_by_a_field() {
+        let openai = crate::catalogue::find("openai").unwrap();
+        let account = |headers: &[(&str, &str)]| Answer::new(200, headers.iter().copied(), b"{}").account(openai).map(|name| name.to_string());
+        assert_eq!(account(&[("openai-organization", "org-a"), ("openai-project", "proj_b")]).as_deref(), Some("org-a/proj_b"));
+        assert_eq!(account(&[("OpenAI-Organization", "org-a")]).as_deref(), Some("org-a"));
+        assert_eq!(account(&[]), None);
+        let cohere = crate::catalogue::find("cohere").unwrap();
+        let answer = Answer::new(200, [], br#"{"valid":true,"organization_id":"o-1"}"#);
+        assert_eq!(answer.account(cohere).map(|name| name.to_string()).as_deref(), Some("o-1"));
+    }
+
+    #[test]
+    fn a_status_in_the_body_of_a_200_is_the_status() {
+        assert_eq!(Answer::new(200, [], br#"{"error":{"code":429}}"#).status(), 429);
+        assert_eq!(Answer::new(200, [], br#"{"error":{"code":"x"}}"#).status(), 200);
+        assert_eq!(Answer::new(400, [], br#"{"error":{"code":429}}"#).status(), 400);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_an_answer(status in 0_u16..1000, value in ".{0,40}", body in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+            let headers = [("retry-after", value.as_str()), ("date", value.as_str()), ("retry-after-ms", value.as_str())];
+            let answer = Answer::new(status, headers, &body);
+            for kind in crate::catalogue::all() {
+                let judgement = crate::probe::classify::judge(kind.name, &answer);
+                drop((judgement, answer.account(kind), answer.message(), answer.retry_after()));
+            }
+        }
+    }
+}

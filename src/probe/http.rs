@@ -1,0 +1,98 @@
+//! The HTTP client of checks: its certificates, its proxy, and bounded answers.
+
+use std::error::Error;
+
+use reqwest::{Certificate, Client, ClientBuilder, NoProxy, Proxy, redirect};
+
+use super::ProbeError;
+use super::answer::{Answer, BODY_MAX};
+use super::call::Call;
+use crate::environment::Environment;
+
+/// This machine is never reached through a proxy.
+const NEVER_PROXIED: &str = "localhost,127.0.0.0/8,::1";
+
+/// One client, whose connections are kept and used again.
+#[derive(Debug)]
+pub(super) struct Http(Client);
+
+/// Why a provider did not answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unreached {
+    /// The base URL is unusable.
+    #[error("the base_url of the provider is no http or https URL")]
+    Address,
+    /// The key can't stand in a header.
+    #[error("the key holds a character that no header can carry")]
+    Key,
+    /// No connection came about.
+    #[error("no connection to {host}: {cause}")]
+    Connect { host: String, cause: String },
+    /// The connection ended before the answer did.
+    #[error("the connection to {host} broke: {cause}")]
+    Broken { host: String, cause: String },
+}
+
+impl Http {
+    pub(super) fn new(environment: &Environment) -> Result<Self, ProbeError> {
+        // An error says that another part of the process chose a provider before: it serves as well.
+        let _chosen_before = rustls::crypto::ring::default_provider().install_default().is_err();
+        let builder = || -> Result<ClientBuilder, ProbeError> {
+            let agent = concat!("gollm/", env!("CARGO_PKG_VERSION"));
+            // First none at all: the client must not read the environment by itself.
+            let builder = Client::builder().user_agent(agent).redirect(redirect::Policy::none()).referer(false).no_proxy();
+            Ok(match proxy(environment)? {
+                Some(proxy) => builder.proxy(proxy),
+                None => builder,
+            })
+        };
+        if let Ok(client) = builder()?.build() {
+            return Ok(Self(client));
+        }
+        let bundled = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().filter_map(|der| Certificate::from_der(der).ok());
+        builder()?.tls_certs_only(bundled).build().map(Self).map_err(|error| ProbeError::Client(cause(&error)))
+    }
+
+    /// Sends one request and reads its answer, of the body [`BODY_MAX`] bytes and a sign that there are more.
+    pub(super) async fn send(&self, call: Call) -> Result<Answer, Unreached> {
+        let host = call.url.host_str().unwrap_or_default().to_owned();
+        let failed = |error: reqwest::Error| {
+            let (host, cause) = (host.clone(), cause(&error));
+            if error.is_connect() { Unreached::Connect { host, cause } } else { Unreached::Broken { host, cause } }
+        };
+        let mut request = self.0.request(call.method, call.url).headers(call.headers);
+        if let Some(body) = call.body {
+            request = request.body(body);
+        }
+        let mut response = request.send().await.map_err(&failed)?;
+        let mut body = Vec::new();
+        while body.len() <= BODY_MAX
+            && let Some(chunk) = response.chunk().await.map_err(&failed)?
+        {
+            let room = (BODY_MAX + 1).saturating_sub(body.len());
+            body.extend(chunk.iter().take(room));
+        }
+        let headers = response.headers().iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+        Ok(Answer::new(response.status().as_u16(), headers, &body))
+    }
+}
+
+/// The proxy for https, as curl(1) reads it: the name in lower case wins.
+fn proxy(environment: &Environment) -> Result<Option<Proxy>, ProbeError> {
+    let either = |lower: &str, upper: &str| environment.value(lower).or_else(|| environment.value(upper)).map(str::to_owned);
+    let Some(url) = either("https_proxy", "HTTPS_PROXY") else {
+        return Ok(None);
+    };
+    let listed = either("no_proxy", "NO_PROXY").unwrap_or_default();
+    let direct = NoProxy::from_string(&format!("{listed},{NEVER_PROXIED}"));
+    Proxy::https(url).map(|proxy| Some(proxy.no_proxy(direct))).map_err(|_| ProbeError::Proxy)
+}
+
+/// The innermost reason: the outer ones name the URL and say less.
+fn cause(error: &reqwest::Error) -> String {
+    let mut innermost: Option<&dyn Error> = error.source();
+    while let Some(next) = innermost.and_then(Error::source) {
+        innermost = Some(next);
+    }
+    innermost.map_or_else(|| "no reason is known".to_owned(), ToString::to_string)
+}

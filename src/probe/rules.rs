@@ -1,0 +1,209 @@
+//! How each provider says what, where the status alone does not: ordered, the first that fits counts.
+//!
+//! Compiled on 2026-11-23 from the providers' pages on errors and from answers in public reports.
+
+use serde_json::Value;
+
+use super::answer::Answer;
+use super::classify::Meaning::{self, Accepted, Busy, Elsewhere, Refused, Restricted, Slower, Spent, Unproven, Wrong};
+
+/// One way in which a provider says one thing.
+#[derive(Debug)]
+pub(super) struct Rule {
+    /// Statuses that it stands under; empty: any.
+    status: &'static [u16],
+    sign: Sign,
+    /// What it says.
+    pub(super) means: Meaning,
+}
+
+/// What an answer is recognised by, besides its status.
+#[derive(Debug)]
+enum Sign {
+    /// Nothing more.
+    None,
+    /// One of these texts at a JSON pointer.
+    Is(&'static str, &'static [&'static str]),
+    /// One of these texts anywhere in the body, in any case; written here in lower case.
+    Says(&'static [&'static str]),
+    /// This truth value at a JSON pointer.
+    Flag(&'static str, bool),
+    /// A number not above zero at a JSON pointer.
+    NoneLeft(&'static str),
+    /// A header with the value `0`.
+    HeaderZero(&'static str),
+}
+use Sign::{Flag, HeaderZero, Is, NoneLeft, Says};
+
+impl Rule {
+    /// Is it what the answer says?
+    pub(super) fn fits(&self, status: u16, answer: &Answer) -> bool {
+        (self.status.is_empty() || self.status.contains(&status)) && self.sign.shows(answer)
+    }
+}
+
+impl Sign {
+    fn shows(&self, answer: &Answer) -> bool {
+        match self {
+            Sign::None => true,
+            Is(pointer, texts) => answer.at(pointer).iter().any(|value| value.as_str().is_some_and(|text| texts.contains(&text))),
+            Says(texts) => {
+                let body = answer.text().to_lowercase();
+                texts.iter().any(|text| body.contains(text))
+            }
+            Flag(pointer, wanted) => answer.at(pointer).contains(&&Value::Bool(*wanted)),
+            NoneLeft(pointer) => answer.at(pointer).iter().any(|value| value.as_f64().is_some_and(|left| left <= 0.0)),
+            HeaderZero(name) => answer.header(name) == Some("0"),
+        }
+    }
+}
+
+const fn rule(status: &'static [u16], sign: Sign, means: Meaning) -> Rule {
+    Rule { status, sign, means }
+}
+
+/// The rules of the provider `kind`; none for one that only uses statuses.
+pub(super) fn of(kind: &str) -> &'static [Rule] {
+    match kind {
+        "openai" => &OPENAI,
+        "anthropic" => &ANTHROPIC,
+        "gemini" => &GEMINI,
+        "mistral" => &MISTRAL,
+        "cohere" => &COHERE,
+        "groq" => &GROQ,
+        "deepseek" => &DEEPSEEK,
+        "xai" => &XAI,
+        "openrouter" => &OPENROUTER,
+        "together" => &TOGETHER,
+        "fireworks" => &FIREWORKS,
+        "perplexity" => &PERPLEXITY,
+        "cerebras" => &CEREBRAS,
+        "azure_openai" => &AZURE,
+        "nvidia_nim" => &NVIDIA,
+        "openai_compatible" => &COMPATIBLE,
+        _ => &[],
+    }
+}
+
+static OPENAI: [Rule; 7] = [
+    rule(&[401, 403], Says(&["missing_scope", "missing scopes", "insufficient permissions for this operation"]), Restricted),
+    rule(&[401], Says(&["ip is not authorized", "ip not authorized", "ip_not_authorized", "ip allowlist"]), Elsewhere),
+    rule(&[401], Says(&["must be a member of an organization", "mismatched_organization", "mismatched_project", "no such organization"]), Elsewhere),
+    rule(&[403], Is("/error/code", &["unsupported_country_region_territory"]), Elsewhere),
+    rule(
+        &[400, 429],
+        Is(
+            "/error/code",
+            &[
+                "credit_balance_exhausted",
+                "organization_spend_limit_exceeded",
+                "project_spend_limit_exceeded",
+                "organization_usage_limit_exceeded",
+                "insufficient_quota",
+                "billing_not_active",
+                "billing_hard_limit_reached",
+            ],
+        ),
+        Spent,
+    ),
+    rule(&[429], Is("/error/type", &["insufficient_quota", "billing_not_active"]), Spent),
+    rule(&[503], Is("/error/code", &["slow_down"]), Slower),
+];
+
+static ANTHROPIC: [Rule; 6] = [
+    rule(&[401], Says(&["cors requests are not allowed"]), Elsewhere),
+    rule(&[400], Says(&["credit balance is too low"]), Spent),
+    rule(&[400], Says(&["reached your specified api usage limits", "reached your specified workspace api usage limits"]), Spent),
+    rule(&[400, 401, 403], Says(&["organization has been disabled"]), Refused),
+    rule(&[429], Is("/error/details/error_code", &["enforced_spend_limit_reached"]), Spent),
+    rule(&[], Is("/error/type", &["overloaded_error"]), Busy),
+];
+
+static GEMINI: [Rule; 8] = [
+    rule(&[429], Says(&["prepayment credits are depleted", "limit: 0,", "limit: 0 ", "limit: 0\\n", "limit: 0\""]), Spent),
+    // The delay beside a daily quota is not true: the quota comes back at midnight in California.
+    rule(&[429], Says(&["perday"]), Spent),
+    rule(&[429], Is("/error/code", &["quota_exceeded"]), Spent),
+    rule(&[400], Is("/error/details/*/reason", &["API_KEY_INVALID"]), Refused),
+    rule(&[400], Says(&["api key not valid", "api key expired", "api key not found"]), Refused),
+    // The region, or billing that is switched off.
+    rule(&[400], Is("/error/status", &["FAILED_PRECONDITION"]), Elsewhere),
+    rule(&[403], Says(&["reported as leaked", "has been suspended", "project has been denied access"]), Refused),
+    rule(&[403], Is("/error/details/*/reason", &["CONSUMER_SUSPENDED"]), Refused),
+];
+
+static MISTRAL: [Rule; 3] = [
+    rule(&[403], Says(&["inactive subscription", "usage limit reached"]), Spent),
+    rule(&[429, 503], Says(&["service tier capacity exceeded"]), Busy),
+    rule(&[429], HeaderZero("x-ratelimit-remaining-tokens-month"), Spent),
+];
+
+static COHERE: [Rule; 5] = [
+    rule(&[200], Flag("/valid", true), Accepted),
+    rule(&[200], Flag("/valid", false), Refused),
+    rule(&[200], Sign::None, Unproven),
+    rule(&[429], Says(&["calls / month", "per month"]), Spent),
+    rule(&[498, 499], Sign::None, Wrong),
+];
+
+static GROQ: [Rule; 6] = [
+    rule(&[400, 403], Says(&["organization_restricted", "organization has been restricted"]), Refused),
+    rule(&[400, 403], Is("/error/code", &["blocked_api_access", "insufficient_quota"]), Spent),
+    rule(&[400, 403], Says(&["\"spend_"]), Spent),
+    // Its network blocks addresses with 403 before it looks at the key.
+    rule(&[403], Sign::None, Elsewhere),
+    rule(&[413], Is("/error/code", &["rate_limit_exceeded"]), Slower),
+    rule(&[429], Says(&["tokens per day", "requests per day", "(tpd)", "(rpd)"]), Spent),
+];
+
+static DEEPSEEK: [Rule; 1] = [rule(&[200], Flag("/is_available", false), Spent)];
+
+static XAI: [Rule; 5] = [
+    rule(&[200], Flag("/team_blocked", true), Refused),
+    rule(&[200], Flag("/api_key_blocked", true), Refused),
+    rule(&[200], Flag("/api_key_disabled", true), Refused),
+    rule(&[400], Says(&["incorrect api key provided"]), Refused),
+    rule(
+        &[403, 429],
+        Says(&["used all available credits", "reached its monthly spending limit", "doesn't have any credits or licenses", "run out of credits"]),
+        Spent,
+    ),
+];
+
+static OPENROUTER: [Rule; 5] = [
+    rule(&[200], NoneLeft("/data/limit_remaining"), Spent),
+    rule(&[402], Is("/error/metadata/error_type", &["in_flight_budget_exhausted"]), Slower),
+    rule(&[403], Says(&["key limit exceeded"]), Spent),
+    rule(&[429], Is("/error/availability/code", &["capacity_exhausted"]), Busy),
+    rule(&[429], Says(&["per-day"]), Spent),
+];
+
+/// Its 403 is documented for prompts that are too long.
+static TOGETHER: [Rule; 1] = [rule(&[403], Says(&["context length", "max_tokens", "input token"]), Wrong)];
+
+static FIREWORKS: [Rule; 3] = [
+    rule(&[403], Says(&["fire pass api keys are not authorized for this route"]), Restricted),
+    rule(&[403], Sign::None, Refused),
+    rule(&[412], Says(&["suspended", "spending limit", "past invoices"]), Spent),
+];
+
+static PERPLEXITY: [Rule; 1] = [rule(&[401], Says(&["insufficient_quota", "exceeded your current quota"]), Spent)];
+
+static CEREBRAS: [Rule; 2] = [
+    rule(&[429], Says(&["queue_exceeded", "experiencing high traffic"]), Busy),
+    rule(&[429], Says(&["per day limit exceeded", "tokens per day", "requests per day"]), Spent),
+];
+
+static AZURE: [Rule; 3] = [
+    rule(&[403], Says(&["virtual network", "firewall rules", "temporarily blocked"]), Elsewhere),
+    rule(&[429], Says(&["retry after 86400 seconds"]), Spent),
+    rule(&[429], Says(&["high demand", "maximum usage size allowed during peak load", "nocapacity"]), Busy),
+];
+
+static NVIDIA: [Rule; 2] = [rule(&[403], Says(&["authorization failed"]), Refused), rule(&[404], Says(&["not found for account"]), Restricted)];
+
+static COMPATIBLE: [Rule; 2] = [
+    rule(&[429], Says(&["insufficient_quota", "exceeded your current quota", "budget has been exceeded"]), Spent),
+    // An unknown host may mean the address by it, or the key.
+    rule(&[403], Sign::None, Elsewhere),
+];

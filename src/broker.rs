@@ -232,6 +232,12 @@ impl Broker {
         std::mem::take(&mut self.outbox)
     }
 
+    /// Events that nobody took yet.
+    #[must_use]
+    pub fn events_waiting(&self) -> usize {
+        self.outbox.len()
+    }
+
     /// The number of the last event.
     #[must_use]
     pub const fn emitted(&self) -> u64 {

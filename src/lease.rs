@@ -236,6 +236,11 @@ impl Leases {
         self.open.get(&number).map(Kept::Open).or_else(|| self.expired.get(&number).map(Kept::Expired))
     }
 
+    /// The numbers of leases that are open, or ran out.
+    pub fn numbers(&self) -> impl Iterator<Item = u64> + '_ {
+        self.open.keys().chain(self.expired.keys()).copied()
+    }
+
     /// The numbers of settled leases.
     pub const fn settled(&mut self) -> &mut Numbers {
         &mut self.settled

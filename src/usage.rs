@@ -184,6 +184,11 @@ impl Ledger {
         changed.into_iter().map(|page| (page.clone(), self.pages.get(&page).cloned())).collect()
     }
 
+    /// Every page counts as changed.
+    pub fn all_changed(&mut self) {
+        self.changed.extend(self.pages.keys().cloned());
+    }
+
     /// Takes up a page that was kept.
     pub fn load(&mut self, page: Page, usage: DayUsage) {
         self.pages.insert(page, Arc::new(usage));

@@ -64,6 +64,11 @@ impl Accounts {
     pub(super) fn find(&self, key: &AccountKey) -> Option<AccountIx> {
         self.by_key.get(key).copied()
     }
+
+    /// Every place.
+    pub(super) fn all(&self) -> impl Iterator<Item = AccountIx> + use<> {
+        (0..self.entries.len()).map(AccountIx)
+    }
 }
 
 impl Index<AccountIx> for Accounts {

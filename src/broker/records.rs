@@ -69,6 +69,8 @@ pub(super) struct Dirty {
     pub(super) health: HashSet<KeyIx>,
     pub(super) accounts: HashSet<AccountIx>,
     pub(super) leases: HashSet<u64>,
+    /// Leases that the store has a record of; not a change, but what is known of the store.
+    pub(super) stored: HashSet<u64>,
     pub(super) providers: HashSet<ProviderName>,
     pub(super) global: bool,
 }
@@ -123,7 +125,7 @@ impl Broker {
     ///
     /// What can't be encoded is left as it was; with plain data that does not happen.
     pub fn export(&mut self) -> Vec<Change> {
-        let dirty = std::mem::take(&mut self.dirty);
+        let mut dirty = std::mem::take(&mut self.dirty);
         let mut changes = Vec::new();
         let mut put = |shelf, key, value: Option<Vec<u8>>| changes.push(Change { shelf, key, value });
         if dirty.global || !dirty.meters.is_empty() {
@@ -146,8 +148,16 @@ impl Broker {
             put(Shelf::Leases, BOOK.to_vec(), encode(&self.leases.book()));
         }
         for number in dirty.leases {
-            put(Shelf::Leases, numbered(b'l', number), self.leases.kept(number).and_then(|kept| encode(&kept)));
+            match self.leases.kept(number) {
+                Some(kept) => {
+                    dirty.stored.insert(number);
+                    put(Shelf::Leases, numbered(b'l', number), encode(&kept));
+                }
+                None if dirty.stored.remove(&number) => put(Shelf::Leases, numbered(b'l', number), None),
+                None => {}
+            }
         }
+        self.dirty.stored = dirty.stored;
         for (index, page) in self.leases.settled().take_changed() {
             put(Shelf::Leases, numbered(b's', index), page.and_then(|page| encode(&page)));
         }
@@ -157,6 +167,21 @@ impl Broker {
             put(Shelf::Usage, key, usage.and_then(|usage| encode(&*usage)));
         }
         changes
+    }
+
+    /// The last export was not kept: the next one holds every record.
+    pub fn export_failed(&mut self) {
+        self.dirty.meters.extend(self.keys.all());
+        self.dirty.health.extend(self.keys.all());
+        self.dirty.accounts.extend(self.accounts.all());
+        let numbers: Vec<u64> = self.leases.numbers().collect();
+        self.dirty.leases.extend(self.dirty.stored.iter().copied());
+        self.dirty.leases.extend(numbers);
+        self.dirty.stored = self.dirty.leases.clone();
+        self.dirty.providers.extend(self.providers.keys().cloned());
+        self.dirty.global = true;
+        self.leases.settled().all_changed();
+        self.ledger.all_changed();
     }
 
     /// Rebuilds the state from what was kept: the records, then the events that are newer than them. Then what a crash
@@ -221,10 +246,13 @@ impl Broker {
             }
             (Shelf::States, Some((kind, name))) => self.load_state(*kind, name, record)?,
             (Shelf::Leases, Some((b'b', []))) => self.leases.load_book(decode(record)?),
-            (Shelf::Leases, Some((b'l', _))) => match decode(record)? {
-                KeptOwned::Open(lease) => self.leases.load_open(lease),
-                KeptOwned::Expired(expired) => self.leases.load_expired(expired),
-            },
+            (Shelf::Leases, Some((b'l', number))) => {
+                self.dirty.stored.insert(u64::from_be_bytes(number.try_into().map_err(|_| damaged)?));
+                match decode(record)? {
+                    KeptOwned::Open(lease) => self.leases.load_open(lease),
+                    KeptOwned::Expired(expired) => self.leases.load_expired(expired),
+                }
+            }
             (Shelf::Leases, Some((b's', index))) => {
                 let index = u64::from_be_bytes(index.try_into().map_err(|_| damaged)?);
                 self.leases.settled().load(index, decode(record)?);

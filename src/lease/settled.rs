@@ -63,6 +63,11 @@ impl Numbers {
         changed.into_iter().map(|index| (index, self.pages.get(&index).cloned())).collect()
     }
 
+    /// Every page counts as changed.
+    pub fn all_changed(&mut self) {
+        self.changed.extend(self.pages.keys());
+    }
+
     /// Takes up a page that was kept.
     pub fn load(&mut self, index: u64, page: Page) {
         self.pages.insert(index, page);

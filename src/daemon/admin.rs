@@ -1,0 +1,267 @@
+//! Admins' acts: keys that are set and removed, and the configuration read again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::catalogue::{self, shape};
+use crate::config::{self, Settings};
+use crate::daemon::answer::{Answer, Asker, when_durable};
+use crate::daemon::safe::{KeySettings, Origin, Safe, seal};
+use crate::daemon::state::{Core, Live, Shared};
+use crate::id::{KeyId, ProviderName};
+use crate::platform::{Phase, notify};
+use crate::policy::{ChoicePer, Policy, ProviderPolicy};
+use crate::probe::Prober;
+use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::reply::Reply;
+use crate::protocol::request::KeySet;
+use crate::time::Clock;
+
+/// Does an act that must be durable, and tells the audit log of it.
+pub(crate) fn act(shared: &Arc<Shared>, asker: Asker, name: &str, act: impl FnOnce(&mut Core) -> Result<(), ErrorReply>) -> Answer {
+    let mut core = shared.lock();
+    let result = core.writable().and_then(|()| act(&mut core));
+    let answer = match &result {
+        Ok(()) => Answer::Durable(Reply::Done, core.until_durable(shared)),
+        Err(refused) => Answer::Now(Reply::Error(refused.clone())),
+    };
+    drop(core);
+    audit(shared, asker, name, &result);
+    answer
+}
+
+fn audit(shared: &Shared, asker: Asker, act: &str, result: &Result<(), ErrorReply>) {
+    if !shared.live().settings.audit_logging {
+        return;
+    }
+    let result = result.as_ref().map_or_else(|refused| refused.code.name(), |()| "done");
+    tracing::info!(target: "gollm::audit", uid = %asker.caller.uid, pid = asker.pid, act, result, "admin");
+}
+
+fn refused(message: String) -> ErrorReply {
+    ErrorReply::new(ErrorCode::BadRequest, message)
+}
+
+/// Adds a key, or replaces its secret.
+pub(crate) fn key_set(shared: &Shared, core: &mut Core, request: &KeySet) -> Result<(), ErrorReply> {
+    let id = KeyId { provider: request.provider.clone(), key: request.key_name.clone() };
+    let live = shared.live();
+    let provider = provider_of(&live.settings, &id.provider)?;
+    let fit = shape::check(provider.kind, &request.secret);
+    if matches!(fit, shape::Fit::Foreign(_)) {
+        return Err(refused(format!("the secret was not kept: {}", shape::message(provider.kind, fit))));
+    }
+    let configured = live.settings.policy.provider(&id.provider).is_some_and(|provider| provider.key(&id.key).is_some());
+    let has_settings =
+        request.rate_limit.is_some() || request.cost_limit.is_some() || request.enabled.is_some() || request.weight.is_some() || request.account.is_some();
+    if configured && has_settings {
+        return Err(refused(format!("`{id}` stands in the configuration: change its limits there and reload; its secret can be set without them")));
+    }
+    if request.weight == Some(0) || request.rate_limit == Some(0) {
+        return Err(refused("`weight` and `rate_limit` are at least 1; to keep a key from being used, disable it".to_owned()));
+    }
+    let over = live.settings.secrets.get(&id).and_then(|source| source.read(&shared.environment).ok()).map(|secret| shared.vault.fingerprint(&secret));
+    let kept = core.safe.entry(&id).and_then(|entry| settings_of(&entry.origin));
+    let settings = if configured { None } else if has_settings || kept.is_none() { Some(KeySettings::of(request)) } else { kept };
+    let sealed = seal(&shared.vault, &id, &request.secret, &Origin::Set { over, settings }).map_err(|why| failed(&id, &why))?;
+    core.keep_secret(shared, &id, sealed).map_err(|why| failed(&id, &why))?;
+    let policy = whole_policy(&live.settings, &core.safe);
+    core.broker.reconfigure(policy);
+    let now = shared.clock.now();
+    core.broker.secret_replaced(&id, now);
+    Ok(())
+}
+
+fn failed(id: &KeyId, why: &crate::daemon::safe::SafeError) -> ErrorReply {
+    tracing::error!(key = %id, error = %why, "a secret can't be kept");
+    ErrorReply::new(ErrorCode::Internal, format!("the secret of `{id}` can't be sealed; the daemon's log says why"))
+}
+
+fn settings_of(origin: &Origin) -> Option<KeySettings> {
+    match origin {
+        Origin::Set { settings, .. } => settings.clone(),
+        Origin::Configured => None,
+    }
+}
+
+/// Retires a key that `key_set` added.
+pub(crate) fn key_remove(shared: &Shared, core: &mut Core, id: &KeyId) -> Result<(), ErrorReply> {
+    let live = shared.live();
+    if live.settings.policy.provider(&id.provider).is_some_and(|provider| provider.key(&id.key).is_some()) {
+        return Err(refused(format!("`{id}` stands in the configuration: remove it there and reload; `gollmctl key disable {id}` keeps it from being used")));
+    }
+    if core.safe.entry(id).is_none() {
+        return Err(ErrorReply::new(ErrorCode::UnknownKey, format!("no key `{id}` was set")));
+    }
+    core.erase_secret(id);
+    let policy = whole_policy(&live.settings, &core.safe);
+    core.broker.reconfigure(policy);
+    Ok(())
+}
+
+/// The provider as configured, or as the catalogue knows it.
+fn provider_of(settings: &Settings, name: &ProviderName) -> Result<ProviderPolicy, ErrorReply> {
+    let configured = settings.policy.provider(name).cloned();
+    configured.or_else(|| from_catalogue(settings, name)).ok_or_else(|| {
+        ErrorReply::new(ErrorCode::UnknownProvider, format!("no provider `{name}` is configured, and the catalogue does not know it: add it to the configuration with `base_url` and `kind`"))
+    })
+}
+
+fn from_catalogue(settings: &Settings, name: &ProviderName) -> Option<ProviderPolicy> {
+    let known = catalogue::find(name.as_str())?;
+    Some(ProviderPolicy {
+        name: name.clone(),
+        kind: known.name,
+        base_url: known.base_url?.to_owned(),
+        keys: Vec::new(),
+        models: Vec::new(),
+        strategy: settings.default_strategy,
+        interval: Duration::from_secs(3600),
+        per: ChoicePer::Request,
+        health_check: true,
+        fallback_enabled: true,
+    })
+}
+
+/// The configured policy, and behind it the keys that `key_set` added.
+pub(crate) fn whole_policy(settings: &Settings, safe: &Safe) -> Policy {
+    let mut policy = settings.policy.clone();
+    let added: BTreeMap<&KeyId, KeySettings> = safe.entries().filter_map(|(id, entry)| Some((id, settings_of(&entry.origin)?))).collect();
+    for (id, key) in added {
+        if policy.provider(&id.provider).is_none()
+            && let Some(provider) = from_catalogue(settings, &id.provider)
+        {
+            policy.providers.push(provider);
+        }
+        if let Some(provider) = policy.providers.iter_mut().find(|provider| provider.name == id.provider)
+            && provider.key(&id.key).is_none()
+        {
+            provider.keys.push(key.policy(id));
+        }
+    }
+    policy
+}
+
+/// Brings the secrets in line with the configuration: reads those that it names, retires those that left. Returns what
+/// an admin should know.
+pub(crate) fn take_secrets(shared: &Shared, core: &mut Core, settings: &Settings) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let now = shared.clock.now();
+    for (id, source) in &settings.secrets {
+        let known = core.safe.entry(id).cloned();
+        let secret = match source.read(&shared.environment) {
+            Ok(secret) => secret,
+            Err(why) if known.is_some() => {
+                warnings.push(format!("{id}: {why}; the secret that was kept before is used"));
+                continue;
+            }
+            Err(why) => {
+                warnings.push(format!("{id}: {why}; the key can't be used"));
+                continue;
+            }
+        };
+        let fingerprint = shared.vault.fingerprint(&secret);
+        match known {
+            Some(entry) if entry.fingerprint == fingerprint && entry.origin == Origin::Configured => continue,
+            Some(entry) if matches!(&entry.origin, Origin::Set { over: Some(over), .. } if *over == fingerprint) => {
+                if entry.fingerprint != fingerprint {
+                    warnings.push(format!("{id}: the secret that was set by hand is used; the configuration still gives the older one"));
+                }
+                continue;
+            }
+            _ => {}
+        }
+        let kept = seal(&shared.vault, id, &secret, &Origin::Configured).and_then(|sealed| core.keep_secret(shared, id, sealed));
+        match kept {
+            Ok(()) => core.broker.secret_replaced(id, now),
+            Err(why) => warnings.push(format!("{id}: {why}; the key can't be used")),
+        }
+    }
+    retire(core, settings);
+    seal_off(core);
+    warnings
+}
+
+/// Erases the secrets of keys that left the configuration.
+fn retire(core: &mut Core, settings: &Settings) {
+    let configured = |id: &KeyId| settings.policy.provider(&id.provider).is_some_and(|provider| provider.key(&id.key).is_some());
+    let left: Vec<KeyId> =
+        core.safe.entries().filter(|(id, entry)| !configured(id) && settings_of(&entry.origin).is_none()).map(|(id, _)| id.clone()).collect();
+    for id in left {
+        core.erase_secret(&id);
+    }
+}
+
+/// Tells the broker which keys have a secret.
+fn seal_off(core: &mut Core) {
+    let ids: Vec<KeyId> = core.broker.policy().keys().collect();
+    for id in ids {
+        let sealed = core.safe.entry(&id).is_none();
+        core.broker.set_sealed(&id, sealed);
+    }
+}
+
+/// Applies settings: secrets, policy, and then what hangs on both. Returns what an admin should know.
+pub(crate) fn apply(shared: &Shared, core: &mut Core, settings: &Settings) -> Vec<String> {
+    let policy = whole_policy(settings, &core.safe);
+    core.broker.reconfigure(policy);
+    let warnings = take_secrets(shared, core, settings);
+    let policy = whole_policy(settings, &core.safe);
+    core.broker.reconfigure(policy);
+    seal_off(core);
+    warnings
+}
+
+/// Reads the configuration again. A file that does not load changes nothing.
+pub(crate) async fn reload(shared: Arc<Shared>, asker: Option<Asker>) -> Reply {
+    report(notify(&Phase::Reloading));
+    let reading = Arc::clone(&shared);
+    let read = tokio::task::spawn_blocking(move || {
+        let settings = config::load(reading.file.as_deref(), &reading.environment).map_err(|why| why.to_string())?;
+        let prober = Prober::new(settings.key_timeout, &reading.environment).map_err(|why| why.to_string())?;
+        Ok::<_, String>((settings, prober))
+    });
+    let result = match read.await {
+        Ok(Ok((settings, prober))) => Ok(take_up(&shared, settings, prober)),
+        Ok(Err(why)) => Err(why),
+        Err(_) => Err("reading the configuration failed in the daemon".to_owned()),
+    };
+    report(notify(&Phase::Ready { status: "serving".to_owned() }));
+    let reply = match result {
+        Ok(durable) => when_durable(Reply::Done, durable).await,
+        Err(why) => {
+            tracing::error!(error = %why, "the configuration was not reloaded: nothing was changed");
+            let live = shared.live();
+            shared.set_live(Live { settings: live.settings.clone(), prober: Arc::clone(&live.prober), warnings: live.warnings.clone(), refused: Some(why.clone()) });
+            Reply::Error(refused(format!("the configuration does not load, nothing was changed:\n{why}")))
+        }
+    };
+    if let Some(asker) = asker {
+        let result = if let Reply::Error(refused) = &reply { Err(refused.clone()) } else { Ok(()) };
+        audit(&shared, asker, "reload", &result);
+    }
+    reply
+}
+
+fn take_up(shared: &Shared, settings: Settings, prober: Prober) -> tokio::sync::oneshot::Receiver<Result<(), String>> {
+    let mut core = shared.lock();
+    let mut warnings = apply(shared, &mut core, &settings);
+    let before = shared.live();
+    if before.settings.encrypt_keys != settings.encrypt_keys || before.settings.master != settings.master {
+        warnings.push("`encrypt_keys` and `master` take effect when gollmd is restarted".to_owned());
+    }
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
+    shared.set_live(Live { settings, prober: Arc::new(prober), warnings, refused: None });
+    tracing::info!("the configuration was reloaded");
+    shared.sooner.notify_one();
+    core.until_durable(shared)
+}
+
+fn report(told: std::io::Result<()>) {
+    if let Err(why) = told {
+        tracing::debug!(error = %why, "the service manager can't be told");
+    }
+}

@@ -1,0 +1,258 @@
+//! One request: is the caller let in, and what is it answered? The gates stand in one visible order.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::access::Caller;
+use crate::broker::{Broker, Grant, Moment};
+use crate::daemon::state::{Core, Shared, unwritable};
+use crate::daemon::{admin, checker, status};
+use crate::event::Granted;
+use crate::id::{KeyId, LeaseId};
+use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::reply::{Lease, Reply, Reported, You};
+use crate::protocol::request::{Op, Outcome, Renew, Report, Select};
+use crate::time::Steady;
+
+/// A lease on a key whose secret can't be opened is given back, and another key is tried this often.
+const SEALED_TRIES: usize = 16;
+
+/// An answer that stands, or one that is on its way.
+pub(crate) enum Answer {
+    /// It stands.
+    Now(Reply),
+    /// It stands once the store holds what was decided.
+    Durable(Reply, oneshot::Receiver<Result<(), String>>),
+    /// It takes its time.
+    Later(Pin<Box<dyn Future<Output = Reply> + Send>>),
+}
+
+/// Who asks: what the kernel says of the peer, and what that makes it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asker {
+    pub(crate) caller: Caller,
+    pub(crate) gid: u32,
+    pub(crate) pid: Option<i32>,
+}
+
+impl Answer {
+    fn of(result: Result<Reply, ErrorReply>) -> Self {
+        Answer::Now(result.unwrap_or_else(Reply::Error))
+    }
+
+    /// Waits for it.
+    pub(crate) async fn settled(self) -> Reply {
+        match self {
+            Answer::Now(reply) => reply,
+            Answer::Durable(reply, durable) => when_durable(reply, durable).await,
+            Answer::Later(reply) => reply.await,
+        }
+    }
+}
+
+/// `reply` once the store holds what was decided, else why it does not.
+pub(crate) async fn when_durable(reply: Reply, durable: oneshot::Receiver<Result<(), String>>) -> Reply {
+    match durable.await {
+        Ok(Ok(())) => reply,
+        Ok(Err(why)) => Reply::Error(ErrorReply::new(
+            ErrorCode::Internal,
+            format!("the store can't be written: {why}; ask again, what is repeated counts once"),
+        )),
+        Err(_) => Reply::Error(ErrorReply::new(ErrorCode::Internal, "the daemon is stopping; ask again, what is repeated counts once")),
+    }
+}
+
+/// Answers a request.
+pub(crate) fn answer(shared: &Arc<Shared>, asker: Asker, op: Op) -> Answer {
+    if !asker.caller.may(&op) {
+        tracing::warn!(target: "gollm::audit", uid = %asker.caller.uid, pid = asker.pid, act = op.name(), result = "denied", "denied");
+        return Answer::Now(Reply::Error(ErrorReply::new(
+            ErrorCode::Denied,
+            format!("uid {} may not ask for `{}`: only root and the daemon's own user are served", asker.caller.uid, op.name()),
+        )));
+    }
+    match op {
+        Op::Whoami => Answer::Now(Reply::You(you(asker))),
+        Op::Select(request) => select(shared, asker.caller, &request),
+        Op::Report(request) => report(shared, asker.caller, &request),
+        Op::Renew(request) => renew(shared, asker.caller, &request),
+        Op::Record(request) => durable(shared, |broker, moment| broker.record(asker.caller, &request, moment).map(Reply::Reported)),
+        Op::Status => Answer::Now(Reply::Status(Box::new(status::status(shared)))),
+        Op::Keys(request) => Answer::of(status::keys(shared, request.provider.as_ref())),
+        Op::Health => {
+            let now = crate::time::Clock::now(&shared.clock);
+            Answer::Now(Reply::Health(shared.lock().broker.health(now)))
+        }
+        Op::Statistics(request) => {
+            let ledger = shared.lock().broker.ledger();
+            Answer::Later(Box::pin(async move { blocking(move || Reply::Statistics(ledger.answer(&request))).await }))
+        }
+        Op::Validate(request) => Answer::Later(Box::pin(checker::validate(Arc::clone(shared), request))),
+        Op::KeySet(request) => admin::act(shared, asker, "key_set", |core| admin::key_set(shared, core, &request)),
+        Op::KeyRemove(request) => admin::act(shared, asker, "key_remove", |core| admin::key_remove(shared, core, &KeyId { provider: request.provider, key: request.key_name })),
+        Op::KeyEnable(request) => {
+            let id = KeyId { provider: request.provider, key: request.key_name };
+            admin::act(shared, asker, "key_enable", |core| core.decide(shared, |broker, moment| broker.key_enable(&id, moment)))
+        }
+        Op::KeyDisable(request) => {
+            let id = KeyId { provider: request.provider, key: request.key_name };
+            let span = request.for_ms.map(Duration::from_millis);
+            admin::act(shared, asker, "key_disable", |core| core.decide(shared, |broker, moment| broker.key_disable(&id, span, moment)))
+        }
+        Op::Reload => Answer::Later(Box::pin(admin::reload(Arc::clone(shared), Some(asker)))),
+    }
+}
+
+/// Runs what takes long off the thread that serves.
+pub(crate) async fn blocking(work: impl FnOnce() -> Reply + Send + 'static) -> Reply {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Reply::Error(ErrorReply::new(ErrorCode::Internal, "the request failed in the daemon; its log says why")))
+}
+
+fn you(asker: Asker) -> You {
+    You {
+        uid: asker.caller.uid,
+        gid: asker.gid,
+        pid: asker.pid,
+        unit: asker.pid.and_then(crate::platform::unit_of),
+        role: asker.caller.role,
+        rule: asker.caller.rule.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+/// Decides something whose answer waits until it is durable.
+fn durable(shared: &Arc<Shared>, decision: impl FnOnce(&mut Broker, &mut Moment<'_>) -> Result<Reply, ErrorReply>) -> Answer {
+    let mut core = shared.lock();
+    if let Err(refused) = core.writable() {
+        return Answer::Now(Reply::Error(refused));
+    }
+    match core.decide(shared, decision) {
+        Ok(reply) => Answer::Durable(reply, core.until_durable(shared)),
+        Err(refused) => Answer::Now(Reply::Error(refused)),
+    }
+}
+
+fn select(shared: &Arc<Shared>, caller: Caller, request: &Select) -> Answer {
+    for _ in 0..SEALED_TRIES {
+        let mut core = shared.lock();
+        let (grant, entry) = match granted(shared, &mut core, caller, request) {
+            Ok(granted) => granted,
+            Err(refused) => return Answer::Now(Reply::Error(refused)),
+        };
+        let wait = grant.must_wait.then(|| core.until_durable(shared));
+        if wait.is_none() {
+            shared.wake_journal(&core);
+        }
+        drop(core);
+        let lease = entry.as_ref().and_then(|entry| entry.open(&shared.vault, &grant.lease.key).ok()).and_then(|secret| leased(shared, &grant, secret));
+        if let Some(lease) = lease {
+            return match wait {
+                Some(wait) => Answer::Durable(Reply::Lease(lease), wait),
+                None => Answer::Now(Reply::Lease(lease)),
+            };
+        }
+        give_back(shared, caller, &grant.lease);
+    }
+    Answer::Now(Reply::Error(ErrorReply::new(ErrorCode::Internal, "no secret can be opened; the daemon's log says why")))
+}
+
+fn granted(shared: &Shared, core: &mut Core, caller: Caller, request: &Select) -> Result<(Grant, Option<crate::daemon::safe::Entry>), ErrorReply> {
+    core.leasable()?;
+    let grant = core.decide(shared, |broker, moment| broker.select(caller, request, moment))?;
+    if grant.must_wait
+        && let Some(why) = core.failing.clone()
+    {
+        cancel(shared, core, caller, &grant.lease);
+        return Err(unwritable(&why));
+    }
+    if core.broker.next_deadline() == Some(grant.lease.expires) {
+        shared.sooner.notify_one();
+    }
+    let entry = core.safe.entry(&grant.lease.key).cloned();
+    Ok((grant, entry))
+}
+
+fn cancel(shared: &Shared, core: &mut Core, caller: Caller, lease: &Granted) {
+    let token = "gl_internal".parse::<LeaseId>();
+    let Ok(token) = token else { return };
+    let cancelled = core.decide(shared, |broker, moment| broker.report(caller, lease, &Report::of(token, Outcome::Cancelled), moment));
+    if let Err(why) = cancelled {
+        tracing::error!(key = %lease.key, error = %why, "a lease can't be given back");
+    }
+}
+
+/// The secret can't be opened: its key is sealed, and the lease was never used.
+fn give_back(shared: &Shared, caller: Caller, lease: &Granted) {
+    let mut core = shared.lock();
+    tracing::error!(key = %lease.key, "the secret of this key can't be opened: the key is sealed until another one is set");
+    core.broker.set_sealed(&lease.key, true);
+    cancel(shared, &mut core, caller, lease);
+    shared.wake_journal(&core);
+}
+
+/// The lease as its caller gets it.
+fn leased(shared: &Shared, grant: &Grant, secret: crate::secret::Secret) -> Option<Lease> {
+    let plain = bincode::serde::encode_to_vec(&grant.lease, bincode::config::standard()).ok()?;
+    let token = shared.vault.seal_token(&plain).ok()?;
+    Some(Lease {
+        lease: format!("gl_{token}").parse().ok()?,
+        provider: grant.lease.key.provider.clone(),
+        key_name: grant.lease.key.key.clone(),
+        secret,
+        base_url: grant.base_url.clone(),
+        strategy: grant.strategy,
+        fallback_from: grant.fallback_from.clone(),
+        model: None,
+        last_used: grant.last_used,
+        expires: grant.expires,
+    })
+}
+
+/// What a lease's token says; an error where it is none of this store.
+fn open_token(shared: &Shared, lease: &LeaseId) -> Result<Granted, ErrorReply> {
+    let unknown = || ErrorReply::new(ErrorCode::UnknownLease, "this lease is not known: this daemon's store did not give it");
+    let text = lease.as_str().strip_prefix("gl_").ok_or_else(unknown)?;
+    let plain = shared.vault.open_token(text).map_err(|_| unknown())?;
+    let decoded = bincode::serde::decode_from_slice(&plain, bincode::config::standard().with_limit::<4096>());
+    decoded.map(|(lease, _)| lease).map_err(|_| unknown())
+}
+
+fn report(shared: &Arc<Shared>, caller: Caller, request: &Report) -> Answer {
+    let lease = match open_token(shared, &request.lease) {
+        Ok(lease) => lease,
+        Err(unknown) => return Answer::Now(Reply::Error(unknown)),
+    };
+    if request.outcome == Outcome::AuthFailed {
+        shared.suspect.notify_one();
+    }
+    durable(shared, |broker, moment| broker.report(caller, &lease, request, moment).map(|reported: Reported| Reply::Reported(reported)))
+}
+
+fn renew(shared: &Arc<Shared>, caller: Caller, request: &Renew) -> Answer {
+    let lease = match open_token(shared, &request.lease) {
+        Ok(lease) => lease,
+        Err(unknown) => return Answer::Now(Reply::Error(unknown)),
+    };
+    let secret = shared.secret_of(&lease.key).and_then(|entry| entry.open(&shared.vault, &lease.key).ok());
+    let Some(secret) = secret else {
+        return Answer::Now(Reply::Error(ErrorReply::new(ErrorCode::UnknownKey, format!("`{}` has no secret any more; select another key", lease.key))));
+    };
+    durable(shared, |broker, moment| {
+        let grant = broker.renew(caller, &lease, moment)?;
+        let mut renewed = leased(shared, &grant, secret).ok_or_else(|| ErrorReply::new(ErrorCode::Internal, "the lease can't be sealed"))?;
+        renewed.lease = request.lease.clone();
+        Ok(Reply::Lease(renewed))
+    })
+}
+
+/// Ends what is due, and says when to come again.
+pub(crate) fn tick(shared: &Shared) -> Option<Steady> {
+    let mut core = shared.lock();
+    core.decide(shared, |broker, moment| broker.tick(moment));
+    shared.wake_journal(&core);
+    core.broker.next_deadline()
+}

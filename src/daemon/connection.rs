@@ -1,0 +1,285 @@
+//! One connection: either codec, pipelined, every part of it bounded.
+
+mod buffer;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{mpsc, watch};
+
+use crate::daemon::answer::{Answer, Asker, answer};
+use crate::daemon::connection::buffer::Buffer;
+use crate::daemon::state::Shared;
+use crate::endpoint::{Listener, Peer, ReadHalf, Stream, WriteHalf};
+use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::reply::{Reply, Response};
+use crate::protocol::request::Request;
+use crate::protocol::{BINARY_MAGIC, BINARY_VERSION, MESSAGE_MAX, PREAMBLE, frame, json};
+
+/// Connections at a time.
+const CONNECTIONS_MAX: u64 = 4096;
+
+/// Requests of one connection that are not answered yet; past it nothing more is read from it.
+const PENDING_MAX: usize = 256;
+
+/// How long a message may take to come in, once it began.
+const MESSAGE_TIME: Duration = Duration::from_secs(30);
+
+/// How long a caller may take to read what it is sent.
+const WRITE_TIME: Duration = Duration::from_secs(10);
+
+/// How long the answers in hand may take when the daemon ends.
+const DRAIN_TIME: Duration = Duration::from_secs(2);
+
+/// Takes connections until `stop` says so, and lets those that are open answer what is in hand.
+pub(crate) async fn accept(shared: Arc<Shared>, listener: Listener, mut stop: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => begin(&shared, stream, peer, stop.clone()),
+                Err(why) => {
+                    tracing::warn!(error = %why, "a connection was refused");
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            },
+            _ = stop.changed() => break,
+        }
+    }
+    drop(listener);
+    for _ in 0..100 {
+        if shared.connections.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        tokio::time::sleep(DRAIN_TIME / 100).await;
+    }
+}
+
+fn begin(shared: &Arc<Shared>, stream: Stream, peer: Peer, stop: watch::Receiver<bool>) {
+    let asker = Asker { caller: shared.access.admit(peer.uid), gid: peer.gid, pid: peer.pid };
+    let open = shared.connections.fetch_add(1, Ordering::AcqRel);
+    let shared = Arc::clone(shared);
+    tokio::spawn(async move {
+        let (reader, writer) = stream.split();
+        let mut connection = Connection { shared: Arc::clone(&shared), asker, writer, out: Buffer::default(), codec: Codec::Json, pending: 0 };
+        if open < CONNECTIONS_MAX {
+            connection.serve(reader, stop).await;
+        } else {
+            connection.refuse(ErrorCode::Overloaded, format!("{CONNECTIONS_MAX} connections are open already")).await;
+        }
+        shared.connections.fetch_sub(1, Ordering::AcqRel);
+    });
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Codec {
+    Json,
+    Binary,
+}
+
+/// What to do after some bytes were looked at.
+enum Step {
+    /// Go on reading.
+    Read,
+    /// Say this and close.
+    Close(ErrorCode, String),
+}
+
+struct Connection {
+    shared: Arc<Shared>,
+    asker: Asker,
+    writer: WriteHalf,
+    out: Buffer,
+    codec: Codec,
+    pending: usize,
+}
+
+type Late = mpsc::Sender<(u64, Reply)>;
+
+impl Connection {
+    /// Serves until either side ends it.
+    async fn serve(&mut self, mut reader: ReadHalf, mut stop: watch::Receiver<bool>) {
+        let mut input = Buffer::default();
+        let Some(codec) = self.greet(&mut reader, &mut input).await else { return };
+        self.codec = codec;
+        let (late, mut answered) = mpsc::channel(PENDING_MAX);
+        loop {
+            match self.take_messages(&mut input, &late) {
+                Step::Read => {}
+                Step::Close(code, message) => return self.refuse(code, message).await,
+            }
+            if self.flush().await.is_err() || (*stop.borrow() && self.pending == 0) {
+                return;
+            }
+            let reads = self.pending < PENDING_MAX && !*stop.borrow();
+            tokio::select! {
+                Some((id, reply)) = answered.recv() => {
+                    self.put_late(id, reply);
+                    while let Ok((id, reply)) = answered.try_recv() {
+                        self.put_late(id, reply);
+                    }
+                }
+                read = read_more(&mut reader, &mut input), if reads => match read {
+                    Ok(0) | Err(_) => return,
+                    Ok(_) => {}
+                },
+                _ = stop.changed() => {}
+            }
+        }
+    }
+
+    /// The codec, by the first byte, and the answer to the preamble.
+    async fn greet(&mut self, reader: &mut ReadHalf, input: &mut Buffer) -> Option<Codec> {
+        while input.bytes().is_empty() {
+            if read_more(reader, input).await.ok()? == 0 {
+                return None;
+            }
+        }
+        match input.bytes().first()? {
+            b'{' | b' ' | b'\t' | b'\r' | b'\n' => return Some(Codec::Json),
+            b'G' => {}
+            _ => {
+                self.refuse(ErrorCode::BadRequest, "a connection begins with `{`, for JSON lines, or with `GLLM` and a version, for frames".to_owned()).await;
+                return None;
+            }
+        }
+        while input.bytes().len() < PREAMBLE.len() {
+            if read_more(reader, input).await.ok()? == 0 {
+                return None;
+            }
+        }
+        let known = input.bytes().starts_with(&BINARY_MAGIC);
+        let version = input.bytes().get(BINARY_MAGIC.len()).copied();
+        input.consume(PREAMBLE.len());
+        self.codec = Codec::Binary;
+        self.out.extend(&PREAMBLE);
+        if !known {
+            self.refuse(ErrorCode::BadRequest, "a binary connection begins with `GLLM` and a version".to_owned()).await;
+            return None;
+        }
+        if version != Some(BINARY_VERSION) {
+            self.refuse(ErrorCode::UnsupportedVersion, format!("this daemon speaks version {BINARY_VERSION} of the binary codec")).await;
+            return None;
+        }
+        Some(Codec::Binary)
+    }
+
+    /// Takes every complete message, as long as there is room for its answer.
+    fn take_messages(&mut self, input: &mut Buffer, late: &Late) -> Step {
+        while self.pending < PENDING_MAX {
+            let step = match self.codec {
+                Codec::Json => self.take_line(input, late),
+                Codec::Binary => self.take_frame(input, late),
+            };
+            match step {
+                Some(Step::Read) => {}
+                Some(close) => return close,
+                None => break,
+            }
+        }
+        Step::Read
+    }
+
+    fn take_line(&mut self, input: &mut Buffer, late: &Late) -> Option<Step> {
+        let Some(end) = input.line_end() else {
+            let over = input.bytes().len() > MESSAGE_MAX;
+            return over.then(|| Step::Close(ErrorCode::TooLarge, format!("a line is at most {MESSAGE_MAX} bytes")));
+        };
+        if end > MESSAGE_MAX {
+            return Some(Step::Close(ErrorCode::TooLarge, format!("a line is at most {MESSAGE_MAX} bytes")));
+        }
+        let line = input.bytes().get(..end).unwrap_or_default();
+        let read = if line.trim_ascii().is_empty() { None } else { Some(json::decode_request(line)) };
+        input.consume(end + 1);
+        match read {
+            Some(Ok(request)) => self.ask(request, late),
+            Some(Err(bad)) => self.put(bad.id, Reply::Error(ErrorReply::new(ErrorCode::BadRequest, bad.message))),
+            None => {}
+        }
+        Some(Step::Read)
+    }
+
+    fn take_frame(&mut self, input: &mut Buffer, late: &Late) -> Option<Step> {
+        let length = match frame::body_length(input.bytes()) {
+            Ok(length) => length?,
+            Err(why) => return Some(Step::Close(ErrorCode::TooLarge, why.to_string())),
+        };
+        let body = input.bytes().get(frame::HEADER..frame::HEADER + length)?;
+        let id = body.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
+        let read = frame::decode::<Request>(body);
+        input.consume(frame::HEADER + length);
+        match read {
+            Ok(request) => self.ask(request, late),
+            Err(why) => self.put(id, Reply::Error(ErrorReply::new(ErrorCode::BadRequest, why.to_string()))),
+        }
+        Some(Step::Read)
+    }
+
+    fn ask(&mut self, request: Request, late: &Late) {
+        match answer(&self.shared, self.asker, request.op) {
+            Answer::Now(reply) => self.put(Some(request.id), reply),
+            later => {
+                self.pending += 1;
+                let (id, late) = (request.id, late.clone());
+                tokio::spawn(async move {
+                    // Nobody is left to hear it when the connection ended.
+                    drop(late.send((id, later.settled().await)).await);
+                });
+            }
+        }
+    }
+
+    fn put_late(&mut self, id: u64, reply: Reply) {
+        self.pending = self.pending.saturating_sub(1);
+        self.put(Some(id), reply);
+    }
+
+    fn put(&mut self, id: Option<u64>, reply: Reply) {
+        let response = Response { id, reply };
+        let start = self.out.bytes().len();
+        let put = self.encode(&response);
+        if !put || self.out.bytes().len() - start > MESSAGE_MAX + frame::HEADER {
+            self.out.truncate(start);
+            let reply = Reply::Error(ErrorReply::new(ErrorCode::TooLarge, format!("the answer is over {MESSAGE_MAX} bytes: ask for less at a time")));
+            self.encode(&Response { id, reply });
+        }
+    }
+
+    fn encode(&mut self, response: &Response) -> bool {
+        match self.codec {
+            Codec::Json => self.out.write(|out| json::encode_response(response, out).is_ok()),
+            Codec::Binary => self.out.write(|out| frame::encode(response, out).is_ok()),
+        }
+    }
+
+    /// Says why, and closes.
+    async fn refuse(&mut self, code: ErrorCode, message: String) {
+        self.put(None, Reply::Error(ErrorReply::new(code, message)));
+        if self.flush().await.is_err() {
+            tracing::trace!("a refused connection was gone already");
+        }
+    }
+
+    async fn flush(&mut self) -> std::io::Result<()> {
+        if self.out.bytes().is_empty() {
+            return Ok(());
+        }
+        let written = tokio::time::timeout(WRITE_TIME, self.writer.write_all(self.out.bytes())).await;
+        self.out.clear();
+        written.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))?
+    }
+}
+
+/// Reads what there is; a message that began must go on in time.
+async fn read_more(reader: &mut ReadHalf, input: &mut Buffer) -> std::io::Result<usize> {
+    let began = !input.bytes().is_empty();
+    let room = input.room();
+    let read = if began {
+        tokio::time::timeout(MESSAGE_TIME, reader.read(room)).await.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))?
+    } else {
+        reader.read(room).await
+    }?;
+    input.filled(read);
+    Ok(read)
+}

@@ -1,0 +1,216 @@
+//! The journal's thread: takes events in the order of decisions, makes them durable in batches, answers who waits.
+
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::broker::Shelf;
+use crate::daemon::observe;
+use crate::daemon::state::{Core, Shared};
+use crate::event::{self, Event};
+use crate::store::{Change, Store, Tree};
+use crate::time::{Clock, Steady};
+
+/// How long an event that nobody waits for may stay in memory.
+const LAZY: Duration = Duration::from_millis(50);
+
+/// How long to wait before trying again to write what could not be written.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Journal that is written before the store behind it is brought up to date.
+const CHECKPOINT_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Time after which the store is brought up to date, where anything changed.
+const CHECKPOINT_AFTER: Duration = Duration::from_secs(300);
+
+/// The key under which the steady clock's place is kept.
+pub(crate) const CLOCK_KEY: &[u8] = b"clock";
+
+type Waiters = Vec<oneshot::Sender<Result<(), String>>>;
+
+/// The thread's own state.
+struct Writer {
+    shared: Arc<Shared>,
+    store: Store,
+    /// Taken and not yet written.
+    batch: Vec<Event>,
+    /// The number of the last event in the batch.
+    taken: u64,
+    last_checkpoint: Steady,
+    changed: bool,
+}
+
+/// Writes until it is told to stop; then brings the store up to date and closes it.
+///
+/// # Errors
+/// The last checkpoint or the close failed: what was acknowledged is in the journal, and the next start replays it.
+pub(crate) fn run(shared: Arc<Shared>, store: Store) -> Result<(), String> {
+    let last_checkpoint = shared.clock.now().steady;
+    let mut writer = Writer { shared, store, batch: Vec::new(), taken: 0, last_checkpoint, changed: true };
+    loop {
+        let (waiters, stop) = writer.take();
+        writer.write(waiters);
+        if stop {
+            return writer.close();
+        }
+        if writer.batch.is_empty() && writer.checkpoint_due() {
+            writer.checkpoint(false);
+        }
+    }
+}
+
+impl Writer {
+    /// Waits for something to write and takes it.
+    fn take(&mut self) -> (Waiters, bool) {
+        let shared = Arc::clone(&self.shared);
+        let mut core = shared.lock();
+        while core.waiters.is_empty() && !core.stop {
+            let pending = !self.batch.is_empty() || core.broker.events_waiting() > 0;
+            let limit = if core.failing.is_some() { RETRY } else if pending { LAZY } else { CHECKPOINT_AFTER };
+            let (guard, timeout) = shared.wake.wait_timeout(core, limit).unwrap_or_else(PoisonError::into_inner);
+            core = guard;
+            if timeout.timed_out() {
+                break;
+            }
+        }
+        self.take_events(&mut core);
+        (std::mem::take(&mut core.waiters), core.stop)
+    }
+
+    fn take_events(&mut self, core: &mut Core) {
+        self.taken = core.broker.emitted();
+        let events = core.broker.take_events();
+        self.batch.extend(events);
+        core.backlog = self.batch.len();
+    }
+
+    /// Makes the batch durable and answers who waits for it; on failure the batch is kept and tried again.
+    fn write(&mut self, waiters: Waiters) {
+        let result = self.append();
+        let answer = match &result {
+            Ok(()) => Ok(()),
+            Err(why) => Err(why.clone()),
+        };
+        self.note(result);
+        for waiter in waiters {
+            // Whoever waited may be gone; the event is durable all the same.
+            drop(waiter.send(answer.clone()));
+        }
+    }
+
+    fn append(&mut self) -> Result<(), String> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let bytes = event::encode(&self.batch).map_err(|why| why.to_string())?;
+        self.store.append(&bytes).map_err(|why| why.to_string())?;
+        observe::happened(&self.batch);
+        self.batch.clear();
+        self.changed = true;
+        Ok(())
+    }
+
+    fn note(&self, result: Result<(), String>) {
+        let mut core = self.shared.lock();
+        core.backlog = self.batch.len();
+        match result {
+            Ok(()) => {
+                self.shared.durable.store(self.taken, Ordering::Release);
+                if core.failing.take().is_some() {
+                    tracing::info!("the store can be written again; nothing was lost");
+                }
+            }
+            Err(why) => {
+                if core.failing.is_none() {
+                    tracing::error!(error = %why, "the store can't be written; reports are refused until it can");
+                }
+                core.failing = Some(why);
+            }
+        }
+    }
+
+    fn checkpoint_due(&self) -> bool {
+        let waited = self.shared.clock.now().steady.since(self.last_checkpoint);
+        self.changed && (self.store.journal_bytes_since_checkpoint() >= CHECKPOINT_BYTES || waited >= CHECKPOINT_AFTER)
+    }
+
+    /// Brings the store up to date with everything that happened so far.
+    fn checkpoint(&mut self, rest: bool) {
+        let shared = Arc::clone(&self.shared);
+        let changes = {
+            let mut core = shared.lock();
+            if rest {
+                core.broker.rest();
+            }
+            self.take_events(&mut core);
+            self.changes(&mut core)
+        };
+        let result = self.append().and_then(|()| self.store.checkpoint(&changes).map_err(|why| why.to_string()));
+        self.last_checkpoint = shared.clock.now().steady;
+        self.changed = result.is_err();
+        if result.is_err() {
+            let mut core = shared.lock();
+            core.broker.export_failed();
+            let ids: Vec<_> = core.safe.entries().map(|(id, _)| id.clone()).collect();
+            core.secrets_changed.extend(ids);
+        }
+        self.note(result);
+    }
+
+    fn changes(&self, core: &mut Core) -> Vec<Change> {
+        let mut changes: Vec<Change> = core.broker.export().into_iter().map(to_store).collect();
+        if let Ok(mark) = bincode::serde::encode_to_vec(self.shared.clock.mark(), bincode::config::standard()) {
+            changes.push(Change { tree: Tree::Meta, key: CLOCK_KEY.to_vec(), value: Some(mark.into()) });
+        }
+        let mut ids = std::mem::take(&mut core.secrets_changed);
+        ids.sort();
+        ids.dedup();
+        for id in ids {
+            match core.safe.record(&self.shared.vault, &id) {
+                Ok(value) => changes.push(Change { tree: Tree::Secrets, key: id.to_string().into_bytes(), value }),
+                Err(why) => {
+                    tracing::error!(key = %id, error = %why, "a secret can't be kept; it is tried again");
+                    core.secrets_changed.push(id);
+                }
+            }
+        }
+        changes
+    }
+
+    fn close(mut self) -> Result<(), String> {
+        self.checkpoint(true);
+        let failed = self.shared.lock().failing.clone();
+        if let Some(why) = failed {
+            return Err(why);
+        }
+        self.store.close().map_err(|why| why.to_string())
+    }
+}
+
+const fn tree_of(shelf: Shelf) -> Tree {
+    match shelf {
+        Shelf::Counters => Tree::Counters,
+        Shelf::States => Tree::States,
+        Shelf::Leases => Tree::Leases,
+        Shelf::Usage => Tree::Usage,
+    }
+}
+
+/// The shelf of a tree of the broker's; none: it belongs to another part.
+pub(crate) const fn shelf_of(tree: Tree) -> Option<Shelf> {
+    match tree {
+        Tree::Counters => Some(Shelf::Counters),
+        Tree::States => Some(Shelf::States),
+        Tree::Leases => Some(Shelf::Leases),
+        Tree::Usage => Some(Shelf::Usage),
+        _ => None,
+    }
+}
+
+fn to_store(change: crate::broker::Change) -> Change {
+    Change { tree: tree_of(change.shelf), key: change.key, value: change.value.map(Into::into) }
+}
+

@@ -1,0 +1,39 @@
+//! What happened, told to the log: one line for each event worth reading.
+
+use crate::event::Event;
+use crate::protocol::reply::KeyState;
+use crate::time::{Now, Timestamp};
+
+/// Tells the log of events that are durable.
+pub(crate) fn happened(events: &[Event]) {
+    for event in events {
+        one(event);
+    }
+}
+
+fn one(event: &Event) {
+    match event {
+        Event::Granted(lease) => tracing::trace!(key = %lease.key, uid = %lease.caller, lease = lease.number, "leased"),
+        Event::Settled(settled) => {
+            tracing::debug!(key = %settled.lease.key, uid = %settled.lease.caller, lease = settled.lease.number, outcome = %settled.outcome, cost = %settled.usage.cost, "reported");
+        }
+        Event::Expired { number, .. } => tracing::debug!(lease = number, "a lease ran out and was charged its estimate"),
+        Event::Recorded(recorded) => tracing::debug!(key = %recorded.key, uid = %recorded.caller, outcome = %recorded.outcome, cost = %recorded.usage.cost, "recorded"),
+        Event::Health { key, health } => {
+            let now = Now { wall: health.since.unwrap_or(Timestamp::from_unix_millis(0)), steady: crate::time::Steady::from_millis(0) };
+            let (state, _, reason) = health.state(now);
+            let reason = reason.unwrap_or_default();
+            if state.is_healthy() { tracing::info!(key = %key, state = %state, reason, "key state") } else { tracing::warn!(key = %key, state = %state, reason, "key state") }
+        }
+        Event::Account { account, health } => {
+            let state = health.state(crate::time::Steady::from_millis(0)).map_or(KeyState::Healthy, |(state, ..)| state);
+            tracing::warn!(account = ?account, state = %state, "account state");
+        }
+        Event::AccountLearned { key, account } => tracing::info!(key = %key, account = %account, "the key's account is known"),
+        Event::Alerted { key: Some(key), .. } => tracing::warn!(key = %key, "a key's cost today has passed the alert threshold of its cost_limit"),
+        Event::Alerted { key: None, .. } => tracing::warn!("the cost today has passed the alert threshold of daily_cost_limit"),
+        Event::SecretKept { key, .. } => tracing::info!(key = %key, "a secret was kept"),
+        Event::SecretErased { key } => tracing::info!(key = %key, "a secret was erased"),
+        Event::Clock(_) | Event::Ahead(_) | Event::Adopted(_) | Event::Renewed { .. } => {}
+    }
+}

@@ -1,0 +1,196 @@
+//! What every part of the daemon shares: the broker behind its one lock, the secrets, the clock and the settings.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+
+use tokio::sync::{Notify, oneshot};
+
+use crate::access::Access;
+use crate::broker::{Broker, Moment};
+use crate::config::Settings;
+use crate::daemon::safe::{Entry, Safe};
+use crate::environment::Environment;
+use crate::event::Event;
+use crate::id::KeyId;
+use crate::probe::Prober;
+use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::time::{Clock, Now, SystemClock};
+use crate::vault::{MasterSource, Vault};
+
+/// Events that wait while the store can't be written; past it nothing is leased.
+const BACKLOG_MAX: usize = 200_000;
+
+/// What stands behind the lock.
+pub(crate) struct Core {
+    pub(crate) broker: Broker,
+    pub(crate) safe: Safe,
+    rng: fastrand::Rng,
+    /// Who waits for the store to hold every event so far.
+    pub(crate) waiters: Vec<oneshot::Sender<Result<(), String>>>,
+    /// Why the store can't be written, while it can't.
+    pub(crate) failing: Option<String>,
+    /// Events that were taken for the journal and could not be written yet.
+    pub(crate) backlog: usize,
+    /// Secrets that changed since the last checkpoint.
+    pub(crate) secrets_changed: Vec<KeyId>,
+    pub(crate) stop: bool,
+}
+
+/// Shared by all parts.
+pub(crate) struct Shared {
+    core: Mutex<Core>,
+    /// Wakes the journal's thread.
+    pub(crate) wake: Condvar,
+    /// The number of the last event that the store holds.
+    pub(crate) durable: AtomicU64,
+    pub(crate) connections: AtomicU64,
+    pub(crate) clock: SystemClock,
+    pub(crate) started: Now,
+    pub(crate) vault: Arc<Vault>,
+    pub(crate) master: MasterSource,
+    pub(crate) access: Access,
+    pub(crate) environment: Environment,
+    pub(crate) socket: String,
+    pub(crate) file: Option<PathBuf>,
+    live: RwLock<Arc<Live>>,
+    /// Wakes the ticker: there is a deadline before the one it waits for.
+    pub(crate) sooner: Notify,
+    /// Wakes the health checker: a key waits for a probe.
+    pub(crate) suspect: Notify,
+}
+
+/// What a reload replaces.
+pub(crate) struct Live {
+    pub(crate) settings: Settings,
+    pub(crate) prober: Arc<Prober>,
+    /// What came up when the configuration was applied.
+    pub(crate) warnings: Vec<String>,
+    /// Why the last reload changed nothing.
+    pub(crate) refused: Option<String>,
+}
+
+/// What [`Shared`] begins with.
+pub(crate) struct Beginning {
+    pub(crate) broker: Broker,
+    pub(crate) safe: Safe,
+    pub(crate) clock: SystemClock,
+    pub(crate) vault: Arc<Vault>,
+    pub(crate) master: MasterSource,
+    pub(crate) access: Access,
+    pub(crate) environment: Environment,
+    pub(crate) socket: String,
+    pub(crate) live: Live,
+}
+
+impl Core {
+    /// Decides something at the moment.
+    pub(crate) fn decide<T>(&mut self, shared: &Shared, decision: impl FnOnce(&mut Broker, &mut Moment<'_>) -> T) -> T {
+        let mut moment = Moment { now: shared.clock.now(), durable: shared.durable.load(Ordering::Acquire), rng: &mut self.rng };
+        decision(&mut self.broker, &mut moment)
+    }
+
+    /// Keeps a secret, in memory and by an event.
+    pub(crate) fn keep_secret(&mut self, shared: &Shared, id: &KeyId, sealed: Vec<u8>) -> Result<(), crate::daemon::safe::SafeError> {
+        self.safe.put(&shared.vault, id, sealed.clone())?;
+        self.broker.pass_on(Event::SecretKept { key: id.clone(), sealed });
+        self.broker.set_sealed(id, false);
+        self.secrets_changed.push(id.clone());
+        Ok(())
+    }
+
+    /// Erases a secret, in memory and by an event.
+    pub(crate) fn erase_secret(&mut self, id: &KeyId) {
+        self.safe.erase(id);
+        self.broker.pass_on(Event::SecretErased { key: id.clone() });
+        self.broker.set_sealed(id, true);
+        self.secrets_changed.push(id.clone());
+    }
+
+    /// Waits, once the lock is free, until the store holds every event so far.
+    #[must_use]
+    pub(crate) fn until_durable(&mut self, shared: &Shared) -> oneshot::Receiver<Result<(), String>> {
+        let (answer, answered) = oneshot::channel();
+        self.waiters.push(answer);
+        shared.wake.notify_one();
+        answered
+    }
+
+    /// May something be decided that must be durable?
+    pub(crate) fn writable(&self) -> Result<(), ErrorReply> {
+        match &self.failing {
+            Some(why) => Err(unwritable(why)),
+            None => Ok(()),
+        }
+    }
+
+    /// May a lease be given, which the store hears of later?
+    pub(crate) fn leasable(&self) -> Result<(), ErrorReply> {
+        match &self.failing {
+            Some(why) if self.backlog + self.broker.events_waiting() > BACKLOG_MAX => Err(unwritable(why)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The store can't be written.
+pub(crate) fn unwritable(why: &str) -> ErrorReply {
+    ErrorReply::new(ErrorCode::Internal, format!("the store can't be written, nothing was changed: {why}"))
+}
+
+impl Shared {
+    pub(crate) fn new(beginning: Beginning) -> Self {
+        let started = beginning.clock.now();
+        Self {
+            core: Mutex::new(Core {
+                broker: beginning.broker,
+                safe: beginning.safe,
+                rng: fastrand::Rng::new(),
+                waiters: Vec::new(),
+                failing: None,
+                backlog: 0,
+                secrets_changed: Vec::new(),
+                stop: false,
+            }),
+            wake: Condvar::new(),
+            durable: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
+            clock: beginning.clock,
+            started,
+            vault: beginning.vault,
+            master: beginning.master,
+            access: beginning.access,
+            environment: beginning.environment,
+            socket: beginning.socket,
+            file: beginning.live.settings.file.clone(),
+            live: RwLock::new(Arc::new(beginning.live)),
+            sooner: Notify::new(),
+            suspect: Notify::new(),
+        }
+    }
+
+    /// The lock: held for microseconds, never over an await.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes the journal's thread where an event waits for it and none did before.
+    pub(crate) fn wake_journal(&self, core: &Core) {
+        if core.broker.events_waiting() > 0 {
+            self.wake.notify_one();
+        }
+    }
+
+    pub(crate) fn live(&self) -> Arc<Live> {
+        Arc::clone(&self.live.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn set_live(&self, live: Live) {
+        *self.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
+    }
+
+    /// What is known of a key's secret.
+    pub(crate) fn secret_of(&self, id: &KeyId) -> Option<Entry> {
+        self.lock().safe.entry(id).cloned()
+    }
+}

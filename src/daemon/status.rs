@@ -1,0 +1,63 @@
+//! The daemon at a glance, and its keys with what may be shown of their secrets.
+
+use std::sync::atomic::Ordering;
+
+use crate::daemon::state::Shared;
+use crate::id::{KeyId, ProviderName};
+use crate::protocol::error::ErrorReply;
+use crate::protocol::reply::{Counts, Reply, Status};
+use crate::time::Clock;
+use crate::vault::MasterSource;
+
+/// Everything that `gollmctl status` shows.
+pub(crate) fn status(shared: &Shared) -> Status {
+    let now = shared.clock.now();
+    let live = shared.live();
+    let core = shared.lock();
+    let (selects, reports) = core.broker.counts();
+    let mut warnings = general_warnings(shared.master);
+    warnings.extend(core.failing.iter().map(|why| format!("the store can't be written, reports are refused: {why}")));
+    warnings.extend(live.refused.iter().map(|why| format!("the last reload was refused: {why}")));
+    warnings.extend(live.settings.warnings.iter().chain(&live.warnings).cloned());
+    warnings.extend(core.broker.warnings(now));
+    Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        uptime_s: now.steady.since(shared.started.steady).as_secs(),
+        started: shared.started.wall,
+        locked: false,
+        master_source: shared.master.name().to_owned(),
+        socket: shared.socket.clone(),
+        config: shared.file.as_ref().map(|file| file.display().to_string()),
+        counts: Counts { leases_open: core.broker.leases_open(), connections: shared.connections.load(Ordering::Relaxed), selects, reports },
+        providers: core.broker.provider_rows(now),
+        global: core.broker.global_row(now),
+        warnings,
+    }
+}
+
+/// What an admin should know of the master secret.
+pub(crate) fn general_warnings(master: MasterSource) -> Vec<String> {
+    match master {
+        MasterSource::File => vec![
+            "the master secret lies in a file beside the store: whoever can copy the state directory can read every key; use a systemd credential, the keyring or GOLLM_MASTER_PASSWORD".to_owned(),
+        ],
+        MasterSource::None => vec!["`encrypt_keys` is false: whoever can copy the state directory can read every key".to_owned()],
+        _ => Vec::new(),
+    }
+}
+
+/// A row a key, with the last characters and the fingerprint of its secret.
+pub(crate) fn keys(shared: &Shared, only: Option<&ProviderName>) -> Result<Reply, ErrorReply> {
+    let now = shared.clock.now();
+    let core = shared.lock();
+    let mut rows = core.broker.key_rows(only, now)?;
+    for row in &mut rows {
+        let id = KeyId { provider: row.provider.clone(), key: row.key_name.clone() };
+        if let Some(entry) = core.safe.entry(&id) {
+            row.last_four = Some(entry.last_four.clone()).filter(|text| !text.is_empty());
+            row.fingerprint = Some(entry.fingerprint.clone());
+        }
+    }
+    Ok(Reply::Keys(rows))
+}

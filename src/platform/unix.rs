@@ -1,0 +1,36 @@
+//! Linux and other Unix systems.
+
+use std::io;
+
+use rustix::fs::Mode;
+use rustix::process::{Resource, Rlimit};
+use sd_notify::NotifyState;
+
+use crate::id::Uid;
+use crate::platform::Phase;
+
+pub(super) fn own_uid() -> Uid {
+    Uid(rustix::process::geteuid().as_raw())
+}
+
+pub(super) fn harden() -> Vec<String> {
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    let mut refused = Vec::new();
+    if let Err(why) = rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }) {
+        refused.push(format!("core dumps can't be switched off: {why}"));
+    }
+    // A process that is not dumpable gives no core and lets no other process of its user read its memory (prctl(2)).
+    #[cfg(target_os = "linux")]
+    if let Err(why) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable) {
+        refused.push(format!("the process can't be made undumpable: {why}"));
+    }
+    refused
+}
+
+pub(super) fn notify(phase: &Phase) -> io::Result<()> {
+    match phase {
+        Phase::Ready { status } => sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(status)]),
+        Phase::Reloading => sd_notify::notify(&[NotifyState::Reloading, NotifyState::monotonic_usec_now()?]),
+        Phase::Stopping => sd_notify::notify(&[NotifyState::Stopping, NotifyState::Status("stopping")]),
+    }
+}

@@ -136,6 +136,10 @@ pub fn load(file: Option<&Path>, env: &Environment) -> Result<Settings, ConfigEr
     if secrets_as_text && mode & 0o077 != 0 {
         return Err(ConfigError::Exposed { path: path.to_owned(), mode });
     }
+    if mode & 0o022 != 0 {
+        let file = path.display();
+        settings.warnings.push(format!("{file} can be changed by others (mode {mode:04o}), who can send keys elsewhere with it: chmod go-w {file}"));
+    }
     warn::look_at_secrets(&mut settings, env);
     Ok(settings)
 }
@@ -244,6 +248,17 @@ mod tests {
         assert!(load(Some(&path), &env).is_ok());
         write(&path, "providers: {openai: {api_keys: [{name: a, key: env:A}]}}", 0o644);
         assert!(load(Some(&path), &env).is_ok());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_others_can_change_is_a_warning() {
+        let (_directory, path) = directory();
+        write(&path, "", 0o664);
+        let warnings = load(Some(&path), &Environment::default()).unwrap().warnings;
+        assert!(warnings[0].contains("can be changed by others (mode 0664)") && warnings[0].ends_with(&format!("chmod go-w {}", path.display())));
+        write(&path, "", 0o644);
+        assert!(load(Some(&path), &Environment::default()).unwrap().warnings.is_empty());
     }
 
     #[test]

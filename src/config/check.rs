@@ -162,6 +162,23 @@ mod tests {
     }
 
     #[test]
+    fn a_place_is_right_in_every_way_of_writing_yaml() {
+        assert!(errors("\u{feff}# x\r\nglobal:\r\n  lease_ttl: 0s\r\n").starts_with("f.yaml:3:14: global.lease_ttl: "));
+        assert!(errors("{\"global\":\n  {\"lease_ttl\": \"0s\"}}").starts_with("f.yaml:2:17: global.lease_ttl: "));
+        assert!(errors("global:\n  key_timeout: &t 1s\n  lease_ttl: *t\n  health_check_interval: |\n    0s\n").starts_with("f.yaml:4:26: "));
+        assert!(errors("# [{'\n---\nglobal: {default_rotation_strategy: 'it''s'}\n").starts_with("f.yaml:3:37: "));
+        assert!(errors("global: {<<: {lease_ttl: 5m}}").contains("f.yaml:1:10: global.<<: there is no field `<<`"));
+        assert!(errors("global:\n\tlease_ttl: 5m\n").starts_with("f.yaml:2:1: this is not YAML: found character that cannot start any token"));
+    }
+
+    #[test]
+    fn a_long_file_with_many_problems_is_refused_soon() {
+        let key = |n: usize| format!("{{name: k{n}, rate_limit: -{n}, cost_limit: no, key: env:A}}");
+        let keys: Vec<String> = (1..500).map(key).collect();
+        assert!(errors(&format!("providers: {{openai: {{api_keys: [{}]}}}}", keys.join(",\n"))).ends_with("problems more"));
+    }
+
+    #[test]
     fn more_problems_than_are_listed_are_counted() {
         let text: String = (0..60).map(|n| format!("wrong{n}: 1\n")).collect();
         assert!(errors(&text).ends_with("\nf.yaml: and 10 problems more"));

@@ -217,6 +217,10 @@ mod tests {
             wrong("GOLLM_GLOBAL_LEASE_TLL", "1h").contains("GOLLM_GLOBAL_LEASE_TLL: there is no global field `lease_tll`; did you mean `lease_ttl`?")
         );
         assert!(wrong("GOLLM_GLOBAL_DAILY_COST_LIMIT", "-1").starts_with("GOLLM_GLOBAL_DAILY_COST_LIMIT: found `-1`; write a number"));
+        assert_eq!(
+            wrong("GOLLM_GLOBAL_KEY_TIMEOUT", "sk-proj-PLANTED"),
+            "GOLLM_GLOBAL_KEY_TIMEOUT: found a text of 15 characters; write a duration as `30s`, `5m`, `1h30m` or `1d`"
+        );
     }
 
     #[test]

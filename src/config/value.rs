@@ -1,5 +1,6 @@
 //! Single values: from what a file or variable says to numbers, names and durations within their bounds.
 
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
@@ -39,9 +40,10 @@ impl Wrong {
 
 /// May a text be repeated in a message? Not if it may be a secret that stands in the wrong place.
 pub(super) fn harmless(text: &str) -> bool {
-    let digits = text.bytes().any(|b| b.is_ascii_digit());
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
     let capitals = text.bytes().any(|b| b.is_ascii_uppercase());
-    text.len() <= 32 && !text.starts_with("sk-") && !(digits && capitals) && text.chars().all(|c| !c.is_control())
+    let longest = if digits > 2 { 20 } else { 32 };
+    text.len() <= longest && !text.starts_with("sk-") && !(digits > 0 && capitals) && text.chars().all(|c| !c.is_control())
 }
 
 /// A text in backticks, or only its length where it may be a secret.
@@ -87,6 +89,8 @@ pub(super) fn whole(bounds: RangeInclusive<u64>) -> impl Fn(&Node) -> Result<u64
     move |node| {
         let number = match node.value {
             Value::Integer(number) => u64::try_from(number).ok(),
+            // `1e3`; the bounds are far below where an f64 skips whole numbers.
+            Value::Float(number) if number.fract() == 0.0 && number >= 0.0 && number <= 1e12 => Some(number as u64),
             _ => None,
         };
         let allowed = || format!("write a whole number from {} to {}", bounds.start(), bounds.end());
@@ -172,7 +176,8 @@ pub(super) fn base_url(node: &Node) -> Result<BaseUrl, Wrong> {
     if !host_fits || !rest.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'?' | b'#' | b'"' | b'\\')) {
         return Err(Wrong::new("this is no base URL", "write `https://HOST[:PORT][/PATH]`, without `?`, `#` or spaces"));
     }
-    let loopback = host == "localhost" || host.starts_with("127.") || host == "[::1]";
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    let loopback = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
     Ok(BaseUrl { url: text.trim_end_matches('/').to_owned(), open: !tls && !loopback })
 }
 
@@ -191,6 +196,7 @@ mod tests {
             assert!(whole(RATES)(&node(value)).is_err());
         }
         assert_eq!(whole(RATES)(&node(Value::Integer(1_000_000_000))), Ok(1_000_000_000));
+        assert_eq!(whole(RATES)(&node(Value::Float(1e3))), Ok(1000));
         for value in [0.0, -0.1, 1.01, f64::NAN, f64::INFINITY] {
             assert!(share(&node(Value::Float(value))).is_err(), "{value}");
         }
@@ -205,7 +211,7 @@ mod tests {
     fn a_base_url_is_http_with_a_host_and_no_secret() {
         let read = |text: &str| base_url(&Node::text(At::File(0), text));
         assert_eq!(read("https://api.example.com/v1/").map(|u| (u.url, u.open)), Ok(("https://api.example.com/v1".to_owned(), false)));
-        assert!(read("http://10.0.0.5:8000").is_ok_and(|u| u.open));
+        assert!(["http://10.0.0.5:8000", "http://127.example.com", "http://[2001:db8::1]"].iter().all(|u| read(u).is_ok_and(|u| u.open)));
         assert!(["http://localhost:1/", "http://127.0.0.1", "http://[::1]:80/v1"].iter().all(|u| read(u).is_ok_and(|u| !u.open)));
         for wrong in ["", "api.example.com", "ftp://x", "https://", "https:///v1", "https://a b", "https://h/?key=x", "https://:80"] {
             assert!(read(wrong).is_err(), "{wrong:?}");
@@ -217,8 +223,10 @@ mod tests {
     #[test]
     fn what_may_be_a_secret_is_not_repeated() {
         assert!(harmless("round_robbin"));
+        assert!(harmless("cached_input_cost_per_1k_tokens"));
         assert!(!harmless("sk-abc"));
         assert!(!harmless("AIzaSyA1234"));
+        assert!(!harmless("0123456789abcdef0123456789abcdef"));
         assert!(!harmless(&"x".repeat(33)));
     }
 }

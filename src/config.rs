@@ -202,7 +202,7 @@ mod tests {
         #[cfg(unix)]
         std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
         #[cfg(not(unix))]
-        drop(mode);
+        let _ = mode;
     }
 
     #[test]

@@ -90,7 +90,7 @@ pub(super) fn whole(bounds: RangeInclusive<u64>) -> impl Fn(&Node) -> Result<u64
         let number = match node.value {
             Value::Integer(number) => u64::try_from(number).ok(),
             // `1e3`; the bounds are far below where an f64 skips whole numbers.
-            Value::Float(number) if number.fract() == 0.0 && number >= 0.0 && number <= 1e12 => Some(number as u64),
+            Value::Float(number) if number.fract() == 0.0 && (0.0..=1e12).contains(&number) => Some(number as u64),
             _ => None,
         };
         let allowed = || format!("write a whole number from {} to {}", bounds.start(), bounds.end());

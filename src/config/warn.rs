@@ -1,0 +1,33 @@
+//! What the secrets themselves show: missing ones, the same one twice, one that looks like another provider's.
+
+use super::Settings;
+use crate::catalogue::shape::{self, Fit};
+use crate::environment::Environment;
+use crate::id::KeyId;
+use crate::secret::Secret;
+
+/// Fetches every secret once, and adds a warning for each that is not as it should be. None of them is an error:
+/// the other keys can work.
+pub(super) fn look_at_secrets(settings: &mut Settings, env: &Environment) {
+    let mut seen: Vec<(Secret, &KeyId)> = Vec::new();
+    let mut warnings = Vec::new();
+    for (id, source) in &settings.secrets {
+        let secret = match source.read(env) {
+            Ok(secret) => secret,
+            Err(why) => {
+                warnings.push(format!("key {id}: {why}"));
+                continue;
+            }
+        };
+        let kind = settings.policy.provider(&id.provider).map_or("", |provider| provider.kind);
+        let fit = shape::check(kind, &secret);
+        if settings.key_validation && matches!(fit, Fit::Unusual | Fit::Foreign(_)) {
+            warnings.push(format!("key {id}: {}", shape::message(kind, fit)));
+        }
+        match seen.iter().find(|(other, _)| other.expose() == secret.expose()) {
+            Some((_, first)) => warnings.push(format!("key {id} has the same secret as key {first}: they share its provider's limits")),
+            None => seen.push((secret, id)),
+        }
+    }
+    settings.warnings.extend(warnings);
+}

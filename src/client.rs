@@ -49,15 +49,15 @@ mod error;
 mod fake;
 mod handshake;
 mod lease;
+mod line;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
-
-use crate::client::connection::{Connection, End, Failure};
+use crate::client::line::Line;
 use crate::endpoint::Endpoint;
 use crate::environment::Environment;
 use crate::id::LeaseId;
@@ -82,16 +82,8 @@ pub use lease::{GiveBack, Lease, Usage};
 /// A client belongs to the tokio runtime that it was connected in.
 #[derive(Clone)]
 pub struct Client {
-    shared: Arc<Shared>,
+    line: Arc<Line>,
     timeout: Duration,
-}
-
-struct Shared {
-    places: Vec<Endpoint>,
-    current: Mutex<Option<Arc<Connection>>>,
-    /// Held by the one task that connects.
-    connecting: tokio::sync::Mutex<()>,
-    runtime: Handle,
 }
 
 impl Client {
@@ -118,9 +110,8 @@ impl Client {
     }
 
     async fn open(places: Vec<Endpoint>, timeout: Duration) -> Result<Self, Error> {
-        let shared = Shared { places, current: Mutex::new(None), connecting: tokio::sync::Mutex::new(()), runtime: Handle::current() };
-        let client = Self { shared: Arc::new(shared), timeout };
-        match tokio::time::timeout(timeout, client.shared.connection(timeout)).await {
+        let client = Self { line: Arc::new(Line::new(places)), timeout };
+        match tokio::time::timeout(timeout, client.line.connection(timeout)).await {
             Ok(connected) => connected.map(|_| client),
             Err(_) => Err(Error::TimedOut { op: "connect", within: timeout }),
         }
@@ -129,7 +120,7 @@ impl Client {
     /// The same connection with another time limit for its requests.
     #[must_use]
     pub fn with_timeout(&self, timeout: Duration) -> Self {
-        Self { shared: Arc::clone(&self.shared), timeout }
+        Self { line: Arc::clone(&self.line), timeout }
     }
 
     /// Leases any key of a provider.
@@ -226,83 +217,29 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub async fn call(&self, op: Op) -> Result<Reply, Error> {
-        match tokio::time::timeout(self.timeout, self.shared.ask(&op, self.timeout)).await {
+        match tokio::time::timeout(self.timeout, self.line.ask(&op, self.timeout)).await {
             Ok(Ok(Reply::Error(why))) => Err(Error::Refused(why)),
             Ok(reply) => reply,
             Err(_) => {
-                if let Some(connection) = self.shared.current() {
-                    connection.end_if_forsaken();
-                }
+                self.line.end_if_forsaken();
                 Err(Error::TimedOut { op: op.name(), within: self.timeout })
             }
         }
     }
 }
 
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
 impl GiveBack for Client {
     fn give_back(&self, lease: LeaseId) {
         let client = self.clone();
-        self.shared.runtime.spawn(async move {
+        self.line.spawn(async move {
             // If it fails, the lease runs out and is charged its estimate.
             client.report(Report::of(lease, Outcome::Cancelled)).await.ok();
         });
-    }
-}
-
-/// Does doing it twice do no more than doing it once?
-const fn is_repeatable(op: &Op) -> bool {
-    matches!(op, Op::Whoami | Op::Report(_) | Op::Renew(_) | Op::Status | Op::Keys(_) | Op::Statistics(_) | Op::Validate(_) | Op::Health)
-}
-
-/// What the caller is told when the connection ended under its request.
-fn ended(end: End, op: &Op, sent: bool) -> Error {
-    match end {
-        End::Lost => Error::ConnectionLost { op: op.name(), sent },
-        End::Garbled => Error::Protocol { what: "gollmd answered with bytes that are no reply of this version" },
-        End::Refused(why) => Error::Refused(why),
-    }
-}
-
-impl Shared {
-    /// Sends `op` and waits for its reply; a second time where [`Client`] says so.
-    async fn ask(&self, op: &Op, within: Duration) -> Result<Reply, Error> {
-        let mut again = true;
-        loop {
-            match self.connection(within).await?.exchange(op).await {
-                Ok(reply) => return Ok(reply),
-                Err(Failure::Ended { end: End::Lost, sent }) if again && (!sent || is_repeatable(op)) => again = false,
-                Err(Failure::Ended { end, sent }) => return Err(ended(end, op, sent)),
-                Err(Failure::Unsendable(why)) => return Err(why),
-            }
-        }
-    }
-
-    fn current(&self) -> Option<Arc<Connection>> {
-        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        current.as_ref().filter(|connection| connection.is_open()).map(Arc::clone)
-    }
-
-    /// The connection that stands, or a new one; one task connects for all.
-    async fn connection(&self, within: Duration) -> Result<Arc<Connection>, Error> {
-        if let Some(connection) = self.current() {
-            return Ok(connection);
-        }
-        let _turn = self.connecting.lock().await;
-        if let Some(connection) = self.current() {
-            return Ok(connection);
-        }
-        let mut tried = Vec::new();
-        for endpoint in &self.places {
-            match Connection::open(endpoint, within).await {
-                Ok(connection) => {
-                    let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-                    *current = Some(Arc::clone(&connection));
-                    return Ok(connection);
-                }
-                Err(handshake::Failure::Final(why)) => return Err(why),
-                Err(handshake::Failure::Absent(why)) => tried.push(Attempt { endpoint: endpoint.clone(), why: why.kind() }),
-            }
-        }
-        Err(Error::NoDaemon { tried })
     }
 }

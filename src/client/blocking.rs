@@ -14,6 +14,7 @@ mod link;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::Duration;
 
@@ -22,8 +23,9 @@ use crate::client::blocking::link::{Deadline, Failure, Link, is_timeout};
 use crate::client::builder::{ClientBuilder, TIMEOUT};
 use crate::client::connection::End;
 use crate::client::error::{Attempt, Error};
+use crate::client::handshake;
 use crate::client::lease::GiveBack;
-use crate::client::{ended, handshake, is_repeatable};
+use crate::client::line::{ended, is_repeatable};
 use crate::endpoint::Endpoint;
 use crate::environment::Environment;
 use crate::id::LeaseId;
@@ -204,6 +206,12 @@ impl Client {
                 }
             }
         }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("timeout", &self.timeout).finish_non_exhaustive()
     }
 }
 

@@ -1,16 +1,19 @@
 //! Listening on a socket: one daemon at a time, visible to its owner alone, every caller named by the kernel.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+mod bind;
+
+use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use interprocess::local_socket::{ListenerOptions, tokio::Listener as SystemListener, traits::StreamCommon, traits::tokio::Listener as _};
+use interprocess::local_socket::{
+    tokio::Listener as SystemListener, tokio::Stream as SystemStream, traits::StreamCommon, traits::tokio::Listener as _,
+};
 use interprocess::os::unix::uds_local_socket::tokio::Listener as SocketListener;
 
-use crate::endpoint::{Endpoint, Stream, connect_blocking};
+use crate::endpoint::{Endpoint, Stream};
 use crate::id::Uid;
 
 /// The process at the other end of a connection, as the kernel knows it from the moment it connected.
@@ -22,6 +25,15 @@ pub struct Peer {
     pub gid: u32,
     /// Its process id, where the system tells it (not on macOS).
     pub pid: Option<i32>,
+}
+
+/// Who may connect besides the owner. What they may do there is decided by who they are, for each request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// The members of a group, by its id: the socket gets this group and mode 0660.
+    Group(u32),
+    /// Every user: mode 0666.
+    Everyone,
 }
 
 /// Why a daemon can't listen.
@@ -94,11 +106,11 @@ impl Listener {
     pub fn bind(endpoint: &Endpoint) -> Result<Self, ListenError> {
         let path = endpoint.path();
         if let Some(directory) = path.parent() {
-            make_directory(directory)?;
+            bind::make_directory(directory)?;
         }
-        let lock = lock(path)?;
-        probe(endpoint)?;
-        let (system, identity) = bind_in_private(path)?;
+        let lock = bind::lock(path)?;
+        bind::probe(endpoint)?;
+        let (system, identity) = bind::in_private(path)?;
         Ok(Self { system, bound: Some(Bound { path: path.to_path_buf(), identity, _lock: lock }) })
     }
 
@@ -111,20 +123,37 @@ impl Listener {
         Ok(Self { system, bound: None })
     }
 
+    /// Lets others than the owner connect, once the daemon is ready for them. Does nothing to a socket that was inherited:
+    /// who made it set its mode. The directory must let them through too.
+    ///
+    /// # Errors
+    /// The system refuses, as where the daemon is no member of the group.
+    pub fn open_to(&self, audience: Audience) -> Result<(), ListenError> {
+        let Some(Bound { path, .. }) = &self.bound else { return Ok(()) };
+        let mode = match audience {
+            Audience::Group(group) => {
+                chown(path, None, Some(group)).map_err(refused("set the group of", path))?;
+                0o660
+            }
+            Audience::Everyone => 0o666,
+        };
+        fs::set_permissions(path, Permissions::from_mode(mode)).map_err(refused("set the mode of", path))
+    }
+
     /// The next connection, and who made it. Safe to drop while it waits.
     ///
     /// # Errors
     /// The connection was lost before it was taken, the process has no descriptor left, or the kernel does not say who
     /// the caller is: such a caller is refused. The listener goes on in each case.
     pub async fn accept(&self) -> io::Result<(Stream, Peer)> {
-        let stream = Stream::accepted(self.system.accept().await?);
+        let stream = self.system.accept().await?;
         let peer = peer(&stream)?;
-        Ok((stream, peer))
+        Ok((Stream::of(stream), peer))
     }
 }
 
-fn peer(stream: &Stream) -> io::Result<Peer> {
-    let known = stream.system().peer_creds()?;
+fn peer(stream: &SystemStream) -> io::Result<Peer> {
+    let known = stream.peer_creds()?;
     let nameless = || io::Error::new(io::ErrorKind::PermissionDenied, "the kernel does not say who the caller is");
     let uid = known.euid().ok_or_else(nameless)?;
     let gid = known.egid().ok_or_else(nameless)?;
@@ -142,77 +171,13 @@ impl Drop for Listener {
     }
 }
 
-fn make_directory(directory: &Path) -> Result<(), ListenError> {
-    if directory.as_os_str().is_empty() || directory.is_dir() {
-        return Ok(());
-    }
-    let of_system = directory.starts_with("/run") && !directory.starts_with("/run/user");
-    let mode = if of_system { 0o755 } else { 0o700 };
-    DirBuilder::new().recursive(true).mode(mode).create(directory).map_err(refused("make the directory", directory))?;
-    fs::set_permissions(directory, Permissions::from_mode(mode)).map_err(refused("set the mode of", directory))
-}
-
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(ending);
-    PathBuf::from(name)
-}
-
-fn lock(path: &Path) -> Result<File, ListenError> {
-    let lock = beside(path, ".lock");
-    let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&lock);
-    let file = opened.map_err(refused("open the lock file", &lock))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(ListenError::Locked { lock }),
-        Err(TryLockError::Error(why)) => Err(ListenError::System { act: "lock", path: lock, why }),
-    }
-}
-
-/// Nothing or a stale socket may stand at the path.
-fn probe(endpoint: &Endpoint) -> Result<(), ListenError> {
-    let path = endpoint.path();
-    match fs::symlink_metadata(path) {
-        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(why) => return Err(refused("look at", path)(why)),
-        Ok(found) if !found.file_type().is_socket() => return Err(ListenError::NotASocket { path: endpoint.clone() }),
-        Ok(_) => {}
-    }
-    match connect_blocking(endpoint, Duration::ZERO) {
-        Err(why) if matches!(why.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => Ok(()),
-        Err(why) if why.kind() != io::ErrorKind::WouldBlock => Err(refused("ask who serves", path)(why)),
-        _ => Err(ListenError::InUse { path: endpoint.clone() }),
-    }
-}
-
-/// Binds in a private directory beside `path` and moves the socket to it. The lock keeps others out of that directory;
-/// what a daemon that died there left behind is swept away.
-fn bind_in_private(path: &Path) -> Result<(SystemListener, (u64, u64)), ListenError> {
-    let directory = beside(path, ".new");
-    let inside = directory.join("s");
-    fs::remove_file(&inside).ok();
-    fs::remove_dir(&directory).ok();
-    DirBuilder::new().mode(0o700).create(&directory).map_err(refused("make the directory", &directory))?;
-    let made = bind_and_move(&inside, path);
-    fs::remove_file(&inside).ok();
-    fs::remove_dir(&directory).ok();
-    made
-}
-
-fn bind_and_move(inside: &Path, path: &Path) -> Result<(SystemListener, (u64, u64)), ListenError> {
-    let place = Endpoint::at(inside);
-    let named = place.name().map_err(refused("listen on", path))?;
-    let system = ListenerOptions::new().name(named).reclaim_name(false).create_tokio().map_err(refused("listen on", path))?;
-    fs::set_permissions(inside, Permissions::from_mode(0o600)).map_err(refused("set the mode of", inside))?;
-    let made = fs::symlink_metadata(inside).map_err(refused("look at", inside))?;
-    fs::rename(inside, path).map_err(refused("put the socket at", path))?;
-    Ok((system, (made.dev(), made.ino())))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::endpoint::connect_blocking;
+    use crate::endpoint::listen::bind::beside;
     use std::os::unix::net::UnixListener;
+    use std::time::Duration;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -235,6 +200,38 @@ mod tests {
         assert_eq!(mode(endpoint.path().parent().unwrap()), 0o700);
         assert_eq!(mode(&beside(endpoint.path(), ".lock")), 0o600);
         assert!(!beside(endpoint.path(), ".new").exists());
+    }
+
+    #[tokio::test]
+    async fn others_may_connect_when_the_daemon_lets_them() {
+        let (directory, endpoint) = place();
+        let listener = Listener::bind(&endpoint).unwrap();
+        listener.open_to(Audience::Group(fs::metadata(directory.path()).unwrap().gid())).unwrap();
+        assert_eq!(mode(endpoint.path()), 0o660);
+        listener.open_to(Audience::Everyone).unwrap();
+        assert_eq!(mode(endpoint.path()), 0o666);
+    }
+
+    #[tokio::test]
+    async fn the_socket_is_at_no_moment_open_to_others() {
+        let (_directory, endpoint) = place();
+        let watched = endpoint.path().to_path_buf();
+        fs::create_dir_all(watched.parent().unwrap()).unwrap();
+        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let stopped = std::sync::Arc::clone(&stop);
+        let watcher = std::thread::spawn(move || {
+            let mut seen = std::collections::BTreeSet::new();
+            while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
+                seen.extend(fs::symlink_metadata(&watched).ok().map(|found| found.mode() & 0o7777));
+            }
+            seen
+        });
+        for _ in 0..200 {
+            drop(Listener::bind(&endpoint).unwrap());
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        let seen = watcher.join().unwrap();
+        assert!(seen.iter().all(|mode| *mode == 0o600), "{seen:?}");
     }
 
     #[tokio::test]

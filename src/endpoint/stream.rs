@@ -2,7 +2,6 @@
 
 use std::io::{self, Read, Write};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,17 +9,32 @@ use interprocess::local_socket::prelude::*;
 use interprocess::local_socket::{Stream as SystemStream, tokio::Stream as SystemTokioStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A connection for tokio. It is closed when it, or both of its halves, are dropped; `shutdown` alone does nothing.
+// tokio's own types on Unix: interprocess reads once more after every message to find that there is nothing.
+#[cfg(unix)]
+mod system {
+    pub(super) type Whole = tokio::net::UnixStream;
+    pub(super) type Read = tokio::net::unix::OwnedReadHalf;
+    pub(super) type Write = tokio::net::unix::OwnedWriteHalf;
+}
+#[cfg(windows)]
+mod system {
+    pub(super) type Whole = interprocess::local_socket::tokio::Stream;
+    pub(super) type Read = tokio::io::ReadHalf<Whole>;
+    pub(super) type Write = tokio::io::WriteHalf<Whole>;
+}
+
+/// A connection for tokio, closed when it, or both of its halves, are dropped. On Unix `shutdown` ends what is sent, as
+/// dropping the [`WriteHalf`] does.
 #[derive(Debug)]
-pub struct Stream(SystemTokioStream);
+pub struct Stream(system::Whole);
 
 /// The half of a [`Stream`] that is read.
 #[derive(Debug)]
-pub struct ReadHalf(Arc<Stream>);
+pub struct ReadHalf(system::Read);
 
 /// The half of a [`Stream`] that is written.
 #[derive(Debug)]
-pub struct WriteHalf(Arc<Stream>);
+pub struct WriteHalf(system::Write);
 
 /// A connection for programs without a runtime. Reads and writes that reach the timeout fail with `WouldBlock` or `TimedOut`.
 #[derive(Debug)]
@@ -30,33 +44,34 @@ pub struct BlockingStream {
 }
 
 impl Stream {
-    /// Two halves for two tasks. They share the connection without a lock.
+    /// Two halves for two tasks.
     #[must_use]
     pub fn split(self) -> (ReadHalf, WriteHalf) {
-        let shared = Arc::new(self);
-        (ReadHalf(Arc::clone(&shared)), WriteHalf(shared))
+        #[cfg(unix)]
+        let (read, write) = self.0.into_split();
+        #[cfg(windows)]
+        let (read, write) = tokio::io::split(self.0);
+        (ReadHalf(read), WriteHalf(write))
     }
 
-    #[cfg(unix)]
-    pub(super) const fn system(&self) -> &SystemTokioStream {
-        &self.0
-    }
-
-    #[cfg(unix)]
-    pub(super) const fn accepted(stream: SystemTokioStream) -> Self {
+    /// Takes over what interprocess accepted or connected.
+    pub(super) fn of(stream: SystemTokioStream) -> Self {
+        #[cfg(unix)]
+        {
+            let SystemTokioStream::UdSocket(socket) = stream;
+            Self(socket.into())
+        }
+        #[cfg(windows)]
         Self(stream)
     }
 
-    /// interprocess takes the `EAGAIN` of connect(2), a full queue on Linux, for a connection under way and returns a socket
-    /// that will never be connected; the name of the peer tells them apart.
-    #[cfg_attr(windows, expect(clippy::unnecessary_wraps, reason = "the same call on every system"))]
+    /// Looks whether `connect` did its work: interprocess takes the `EAGAIN` of connect(2), a full queue on Linux, for a
+    /// connection under way, and returns a socket that will never be connected. It has no peer.
     pub(super) fn connected(stream: SystemTokioStream) -> io::Result<Self> {
+        let stream = Self::of(stream);
         #[cfg(unix)]
-        {
-            let SystemTokioStream::UdSocket(socket) = &stream;
-            socket.inner().peer_addr().map_err(not_yet)?;
-        }
-        Ok(Self(stream))
+        stream.0.peer_addr().map_err(not_yet)?;
+        Ok(stream)
     }
 }
 
@@ -108,62 +123,35 @@ impl Write for BlockingStream {
     }
 }
 
-impl AsyncRead for &Stream {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut &self.get_mut().0).poll_read(context, buffer)
-    }
+macro_rules! reads {
+    ($type:ty) => {
+        impl AsyncRead for $type {
+            fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+                Pin::new(&mut self.get_mut().0).poll_read(context, buffer)
+            }
+        }
+    };
 }
 
-impl AsyncWrite for &Stream {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &self.get_mut().0).poll_write(context, bytes)
-    }
+macro_rules! writes {
+    ($type:ty) => {
+        impl AsyncWrite for $type {
+            fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+                Pin::new(&mut self.get_mut().0).poll_write(context, bytes)
+            }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
+            fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Pin::new(&mut self.get_mut().0).poll_flush(context)
+            }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
+            fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Pin::new(&mut self.get_mut().0).poll_shutdown(context)
+            }
+        }
+    };
 }
 
-impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut &*self.get_mut()).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &*self.get_mut()).poll_write(context, bytes)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncRead for ReadHalf {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut &*self.get_mut().0).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for WriteHalf {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &*self.get_mut().0).poll_write(context, bytes)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
+reads!(Stream);
+reads!(ReadHalf);
+writes!(Stream);
+writes!(WriteHalf);

@@ -1,1 +1,245 @@
-//! client
+//! The client: leases keys from the daemon and reports what came of them, with a deadline on everything.
+//!
+//! ```no_run
+//! use gollm::{Client, Outcome, Usage};
+//!
+//! # async fn ask_provider(_: &str, _: &str) -> Result<(u64, u64), u16> { Ok((1000, 500)) }
+//! # async fn example() -> Result<(), gollm::Error> {
+//! let client = Client::from_env().await?;
+//! let lease = client.lease("openai").await?;
+//! match ask_provider(lease.base_url(), lease.secret().expose()).await {
+//!     Ok((input, output)) => lease.ok(Usage::tokens(input, output)).await?,
+//!     Err(429) => lease.rate_limited(None).await?,
+//!     Err(401) => lease.report(Outcome::AuthFailed).await?,
+//!     Err(_) => lease.report(Outcome::ServerError).await?,
+//! };
+//! # Ok(()) }
+//! ```
+//!
+//! When no key can be leased, the error says when it may be worth asking again:
+//!
+//! ```no_run
+//! use gollm::protocol::error::ErrorCode;
+//! use gollm::{Client, Error, Lease};
+//!
+//! # async fn example(client: &Client) -> Result<(), Error> {
+//! let lease: Lease = loop {
+//!     match client.lease("openai").await {
+//!         Err(why) if why.code() == Some(ErrorCode::NoKeyAvailable) => match why.retry_after() {
+//!             Some(wait) => tokio::time::sleep(wait).await,
+//!             None => return Err(why),
+//!         },
+//!         Err(Error::NoDaemon { tried }) => panic!("start gollmd; none at {tried:?}"),
+//!         other => break other?,
+//!     }
+//! };
+//! # drop(lease);
+//! # Ok(()) }
+//! ```
+//!
+//! Programs without tokio use [`blocking::Client`], which has the same methods.
+
+mod answer;
+pub mod blocking;
+mod buffer;
+mod builder;
+mod connection;
+mod error;
+#[cfg(test)]
+mod fake;
+mod handshake;
+mod lease;
+mod line;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::client::line::Line;
+use crate::endpoint::Endpoint;
+use crate::environment::Environment;
+use crate::id::LeaseId;
+use crate::protocol::reply::{self, KeyRow, Reply, Reported, Status, Validation, You};
+use crate::protocol::request::{Keys, Op, Outcome, Record, Renew, Report, Select, Statistics, Validate};
+
+pub use answer::Health;
+pub use builder::{ClientBuilder, TIMEOUT};
+pub use error::{Attempt, Error};
+pub use lease::{GiveBack, Lease, Usage};
+
+/// A connection to the daemon that many tasks may share: clones use the same one, and their requests do not wait for each
+/// other's replies.
+///
+/// Every request has a deadline ([`ClientBuilder::timeout`]), connecting included. A connection that broke, as when the
+/// daemon was restarted, is replaced at the next request. A request that met the break is sent again, once, if the daemon
+/// has certainly not read it as a whole, or if doing it twice does no harm: `report`, which settles a lease once, `renew`,
+/// and all that only asks. A `select` that was sent is not repeated: its lease would be taken twice.
+///
+/// Dropping a request that is under way is safe; the lease of a dropped `select` is given back when it comes.
+///
+/// A client belongs to the tokio runtime that it was connected in.
+#[derive(Clone)]
+pub struct Client {
+    line: Arc<Line>,
+    timeout: Duration,
+}
+
+impl Client {
+    /// Connects to the daemon at `endpoint`, with the default timeout.
+    ///
+    /// # Errors
+    /// No daemon answers there, or not this protocol.
+    pub async fn connect(endpoint: &Endpoint) -> Result<Self, Error> {
+        Self::open(vec![endpoint.clone()], TIMEOUT).await
+    }
+
+    /// Connects to the daemon that `$GOLLM_SOCKET` names, else the user's own, else the system's.
+    ///
+    /// # Errors
+    /// As [`Client::connect`]; [`Error::NoDaemon`] says where it looked.
+    pub async fn from_env() -> Result<Self, Error> {
+        Self::builder().connect(&Environment::of_process()).await
+    }
+
+    /// Sets a socket or a timeout first.
+    #[must_use]
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+
+    async fn open(places: Vec<Endpoint>, timeout: Duration) -> Result<Self, Error> {
+        let client = Self { line: Arc::new(Line::new(places)), timeout };
+        match tokio::time::timeout(timeout, client.line.connection(timeout)).await {
+            Ok(connected) => connected.map(|_| client),
+            Err(_) => Err(Error::TimedOut { op: "connect", within: timeout }),
+        }
+    }
+
+    /// The same connection with another time limit for its requests.
+    #[must_use]
+    pub fn with_timeout(&self, timeout: Duration) -> Self {
+        Self { line: Arc::clone(&self.line), timeout }
+    }
+
+    /// Leases any key of a provider.
+    ///
+    /// # Errors
+    /// See [`Client::select`]; the text is no provider's name.
+    pub async fn lease(&self, provider: &str) -> Result<Lease, Error> {
+        self.select(Select::any(provider.parse()?)).await
+    }
+
+    /// Leases a key.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], with `no_key_available` when every key is set aside or has its limits spent; else see [`Error`].
+    pub async fn select(&self, select: Select) -> Result<Lease, Error> {
+        let grant = answer::lease(self.call(Op::Select(select)).await?)?;
+        Ok(Lease::new(grant, self.clone()))
+    }
+
+    /// Settles a lease, once: the same again counts nothing. Mostly called through [`Lease::report`].
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn report(&self, report: Report) -> Result<Reported, Error> {
+        answer::reported(self.call(Op::Report(report)).await?)
+    }
+
+    /// Another `lease_ttl` for a lease. Mostly called through [`Lease::renew`].
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn renew(&self, lease: LeaseId) -> Result<reply::Lease, Error> {
+        answer::lease(self.call(Op::Renew(Renew { lease })).await?)
+    }
+
+    /// Books usage that had no lease.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn record(&self, record: Record) -> Result<Reported, Error> {
+        answer::reported(self.call(Op::Record(record)).await?)
+    }
+
+    /// The daemon at a glance.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn status(&self) -> Result<Status, Error> {
+        answer::status(self.call(Op::Status).await?)
+    }
+
+    /// Keys with their states and counters.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn keys(&self, keys: Keys) -> Result<Vec<KeyRow>, Error> {
+        answer::keys(self.call(Op::Keys(keys)).await?)
+    }
+
+    /// Usage, by key, model, caller, provider and time.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn statistics(&self, statistics: Statistics) -> Result<reply::Statistics, Error> {
+        answer::statistics(self.call(Op::Statistics(statistics)).await?)
+    }
+
+    /// Checks keys, live unless only their shape is asked for. Allow it time with [`Client::with_timeout`].
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn validate(&self, validate: Validate) -> Result<Vec<Validation>, Error> {
+        answer::validations(self.call(Op::Validate(validate)).await?)
+    }
+
+    /// The health of every key.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn health(&self) -> Result<Health, Error> {
+        answer::health(self.call(Op::Health).await?)
+    }
+
+    /// Who the daemon takes this process for.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn whoami(&self) -> Result<You, Error> {
+        answer::you(self.call(Op::Whoami).await?)
+    }
+
+    /// Asks anything, and returns any reply but an error.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn call(&self, op: Op) -> Result<Reply, Error> {
+        match tokio::time::timeout(self.timeout, self.line.ask(&op, self.timeout)).await {
+            Ok(Ok(Reply::Error(why))) => Err(Error::Refused(why)),
+            Ok(reply) => reply,
+            Err(_) => {
+                self.line.end_if_forsaken();
+                Err(Error::TimedOut { op: op.name(), within: self.timeout })
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+impl GiveBack for Client {
+    fn give_back(&self, lease: LeaseId) {
+        let client = self.clone();
+        self.line.spawn(async move {
+            // If it fails, the lease runs out and is charged its estimate.
+            client.report(Report::of(lease, Outcome::Cancelled)).await.ok();
+        });
+    }
+}

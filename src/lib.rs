@@ -54,3 +54,8 @@ pub mod probe;
 // Programs.
 #[cfg(feature = "ctl")]
 pub mod ctl;
+
+#[cfg(feature = "client")]
+pub use client::{Client, ClientBuilder, Error, Lease, Usage, blocking};
+#[cfg(feature = "client")]
+pub use protocol::request::{Outcome, Select};

@@ -25,7 +25,7 @@ function __fish_gollmctl_using_subcommand
 end
 
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
-complete -c gollmctl -n "__fish_gollmctl_needs_command" -l json -d 'Answer with the daemon\'s reply as JSON, on one line'
+complete -c gollmctl -n "__fish_gollmctl_needs_command" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -s h -l help -d 'Print help'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -s V -l version -d 'Print version'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "status" -d 'Show whether the daemon is up, what each provider has left, and what is wrong'
@@ -43,13 +43,13 @@ complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "completions" -d '
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "man" -d 'Write the manual page'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand status" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand status" -l watch -d 'Show it again every two seconds, until Ctrl-C'
-complete -c gollmctl -n "__fish_gollmctl_using_subcommand status" -l json -d 'Answer with the daemon\'s reply as JSON, on one line'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand status" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand status" -s h -l help -d 'Print help'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand keys" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
-complete -c gollmctl -n "__fish_gollmctl_using_subcommand keys" -l json -d 'Answer with the daemon\'s reply as JSON, on one line'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand keys" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand keys" -s h -l help -d 'Print help'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand key; and not __fish_seen_subcommand_from set remove enable disable" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
-complete -c gollmctl -n "__fish_gollmctl_using_subcommand key; and not __fish_seen_subcommand_from set remove enable disable" -l json -d 'Answer with the daemon\'s reply as JSON, on one line'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand key; and not __fish_seen_subcommand_from set remove enable disable" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand key; and not __fish_seen_subcommand_from set remove enable disable" -s h -l help -d 'Print help'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand key; and not __fish_seen_subcommand_from set remove enable disable" -f -a "set" -d 'Add a key, or replace its secret'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand key; and not __fish_seen_subcommand_from set remove enable disable" -f -a "remove" -d 'Retire a key that was added with `key set`: it is never selected again, its secret is erased, its history kept'
@@ -61,17 +61,17 @@ complete -c gollmctl -n "__fish_gollmctl_using_subcommand key; and __fish_seen_s
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand key; and __fish_seen_subcommand_from set" -l account -d 'The account it belongs to: keys of one account share its set-asides' -r
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand key; and __fish_seen_subcommand_from set" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand key; and __fish_seen_subcommand_from set" -l disabled -d 'Keep the key from being selected'
-complete -c gollmctl -n "__fish_gollmctl_using_subcommand key; and __fish_seen_subcommand_from set" -l json -d 'Answer with the daemon\'s reply as JSON, on one line'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand key; and __fish_seen_subcommand_from set" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand key; and __fish_seen_subcommand_from set" -s h -l help -d 'Print help'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand key; and __fish_seen_subcommand_from remove" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
-complete -c gollmctl -n "__fish_gollmctl_using_subcommand key; and __fish_seen_subcommand_from remove" -l json -d 'Answer with the daemon\'s reply as JSON, on one line'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand key; and __fish_seen_subcommand_from remove" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand key; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand key; and __fish_seen_subcommand_from enable" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
-complete -c gollmctl -n "__fish_gollmctl_using_subcommand key; and __fish_seen_subcommand_from enable" -l json -d 'Answer with the daemon\'s reply as JSON, on one line'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand key; and __fish_seen_subcommand_from enable" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand key; and __fish_seen_subcommand_from enable" -s h -l help -d 'Print help'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand key; and __fish_seen_subcommand_from disable" -l for -d 'Enable it again by itself after this time, as in 30m or 2h' -r
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand key; and __fish_seen_subcommand_from disable" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
-complete -c gollmctl -n "__fish_gollmctl_using_subcommand key; and __fish_seen_subcommand_from disable" -l json -d 'Answer with the daemon\'s reply as JSON, on one line'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand key; and __fish_seen_subcommand_from disable" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand key; and __fish_seen_subcommand_from disable" -s h -l help -d 'Print help'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand select" -l model -d 'The model that will be asked: set-asides and prices hang on it' -r
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand select" -l strategy -d 'Choose the key in this way instead of the provider\'s own' -r -f -a "round_robin\t''
@@ -87,7 +87,7 @@ complete -c gollmctl -n "__fish_gollmctl_using_subcommand select" -l socket -d '
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand select" -l no-fallback -d 'Take no other provider\'s key when this one has none'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand select" -l secret-only -d 'Write the secret and nothing else; the lease can then only run out'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand select" -l reveal -d 'Show the secret even on a terminal'
-complete -c gollmctl -n "__fish_gollmctl_using_subcommand select" -l json -d 'Answer with the daemon\'s reply as JSON, on one line'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand select" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand select" -s h -l help -d 'Print help'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand report" -l outcome -d 'What came of it' -r -f -a "ok\t''
 rate_limited\t''
@@ -106,7 +106,7 @@ complete -c gollmctl -n "__fish_gollmctl_using_subcommand report" -l cached-toke
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand report" -l cost -d 'The cost in dollars, where the provider told it: wins over the price' -r
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand report" -l retry-after -d 'How long the provider asked to wait, as in 30s' -r
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand report" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
-complete -c gollmctl -n "__fish_gollmctl_using_subcommand report" -l json -d 'Answer with the daemon\'s reply as JSON, on one line'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand report" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand report" -s h -l help -d 'Print help'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand stats" -l by -d 'A row for each of these, or each combination of them [default: key]' -r -f -a "key\t''
 model\t''
@@ -118,39 +118,39 @@ complete -c gollmctl -n "__fish_gollmctl_using_subcommand stats" -l since -d 'Us
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand stats" -l until -d 'Usage before then, written as for --since' -r
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand stats" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand stats" -l csv -d 'Write comma-separated values (RFC 4180), with every column'
-complete -c gollmctl -n "__fish_gollmctl_using_subcommand stats" -l json -d 'Answer with the daemon\'s reply as JSON, on one line'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand stats" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand stats" -s h -l help -d 'Print help'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand validate" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand validate" -l format-only -d 'Look at the shape of the keys alone, and ask no provider'
-complete -c gollmctl -n "__fish_gollmctl_using_subcommand validate" -l json -d 'Answer with the daemon\'s reply as JSON, on one line'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand validate" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand validate" -s h -l help -d 'Print help'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand health" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
-complete -c gollmctl -n "__fish_gollmctl_using_subcommand health" -l json -d 'Answer with the daemon\'s reply as JSON, on one line'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand health" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand health" -s h -l help -d 'Print help'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand whoami" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
-complete -c gollmctl -n "__fish_gollmctl_using_subcommand whoami" -l json -d 'Answer with the daemon\'s reply as JSON, on one line'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand whoami" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand whoami" -s h -l help -d 'Print help'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand reload" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
-complete -c gollmctl -n "__fish_gollmctl_using_subcommand reload" -l json -d 'Answer with the daemon\'s reply as JSON, on one line'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand reload" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand reload" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand config; and not __fish_seen_subcommand_from check show" -l config -d 'The configuration file' -r -F
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand config; and not __fish_seen_subcommand_from check show" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
-complete -c gollmctl -n "__fish_gollmctl_using_subcommand config; and not __fish_seen_subcommand_from check show" -l json -d 'Answer with the daemon\'s reply as JSON, on one line'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand config; and not __fish_seen_subcommand_from check show" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand config; and not __fish_seen_subcommand_from check show" -s h -l help -d 'Print help'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand config; and not __fish_seen_subcommand_from check show" -f -a "check" -d 'Say everything that is wrong with the configuration; the exit status is 1 if anything is'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand config; and not __fish_seen_subcommand_from check show" -f -a "show" -d 'Show the configuration in force, with every default, and with no secret'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand config; and __fish_seen_subcommand_from check" -l config -d 'The configuration file' -r -F
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand config; and __fish_seen_subcommand_from check" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
-complete -c gollmctl -n "__fish_gollmctl_using_subcommand config; and __fish_seen_subcommand_from check" -l json -d 'Answer with the daemon\'s reply as JSON, on one line'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand config; and __fish_seen_subcommand_from check" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand config; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand config; and __fish_seen_subcommand_from show" -l config -d 'The configuration file' -r -F
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand config; and __fish_seen_subcommand_from show" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
-complete -c gollmctl -n "__fish_gollmctl_using_subcommand config; and __fish_seen_subcommand_from show" -l json -d 'Answer with the daemon\'s reply as JSON, on one line'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand config; and __fish_seen_subcommand_from show" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand config; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand completions" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
-complete -c gollmctl -n "__fish_gollmctl_using_subcommand completions" -l json -d 'Answer with the daemon\'s reply as JSON, on one line'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand completions" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand completions" -s h -l help -d 'Print help'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand man" -l dir -d 'Write gollmctl.1 into this directory, instead of to standard output' -r -F
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand man" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
-complete -c gollmctl -n "__fish_gollmctl_using_subcommand man" -l json -d 'Answer with the daemon\'s reply as JSON, on one line'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand man" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand man" -s h -l help -d 'Print help'

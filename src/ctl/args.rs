@@ -35,12 +35,12 @@ Environment:
 
 /// Administers gollmd, the daemon that leases LLM API keys to the programs of this machine
 #[derive(Parser)]
-#[command(name = "gollmctl", version, after_help = AFTER_HELP, disable_help_subcommand = true, max_term_width = 100)]
+#[command(name = "gollmctl", version, after_help = AFTER_HELP, disable_help_subcommand = true, subcommand_value_name = "COMMAND", max_term_width = 100)]
 pub(crate) struct Arguments {
     /// The daemon's socket, instead of where it is looked for
     #[arg(long, value_name = "PATH", global = true, help_heading = "Everywhere")]
     pub(crate) socket: Option<PathBuf>,
-    /// Answer with the daemon's reply as JSON, on one line
+    /// Answer with the daemon's reply as JSON, on one line; a refusal too
     #[arg(long, global = true, help_heading = "Everywhere")]
     pub(crate) json: bool,
     #[command(subcommand)]
@@ -85,6 +85,10 @@ pub(crate) fn explain(mut error: clap::Error) -> ExitCode {
         // Help and version: clap knows about terminals and closed pipes.
         drop(error.print());
         return ExitCode::SUCCESS;
+    }
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        drop(error.print());
+        return ExitCode::from(2);
     }
     shorten(&mut error);
     let text = error.render().to_string();

@@ -74,8 +74,10 @@ fn load(explicit: Option<&Path>, console: &Console<'_>) -> Result<Settings, Fail
     config::load(file.as_deref(), console.environment).map_err(|error| mistake(&error))
 }
 
+/// One problem stands on the line of the failure, several stand below it.
 fn mistake(error: &dyn std::error::Error) -> Failure {
-    Failure::Configuration(error.to_string())
+    let text = error.to_string();
+    Failure::Configuration(if text.contains('\n') { format!("the configuration does not load:\n{text}") } else { text })
 }
 
 impl Checked {

@@ -35,8 +35,8 @@ pub(crate) enum Failure {
         /// What happened instead.
         why: String,
     },
-    /// A configuration that does not load; a line a problem.
-    #[error("the configuration does not load:\n{0}")]
+    /// A configuration that does not load: its own text.
+    #[error("{0}")]
     Configuration(String),
     /// A file, a prompt or a secret that could not be used.
     #[error("{what}: {why}")]

@@ -90,7 +90,9 @@ fn write_command(command: &clap::Command, out: &mut dyn Write) -> io::Result<()>
     let mut roff = Roff::new();
     roff.control("SS", [usage.trim_start_matches("Usage: ").trim_start_matches("gollmctl ")]);
     roff.text([roman(command.get_long_about().or(command.get_about()).map(ToString::to_string).unwrap_or_default())]);
-    for argument in command.get_arguments().filter(|argument| !argument.is_hide_set() && !argument.is_global_set() && argument.get_id() != "help") {
+    for argument in
+        command.get_arguments().filter(|argument| !argument.is_hide_set() && !["help", "socket", "json"].contains(&argument.get_id().as_str()))
+    {
         roff.control("TP", []);
         roff.text([bold(argument.to_string())]);
         let mut help = argument.get_long_help().or(argument.get_help()).map(ToString::to_string).unwrap_or_default();

@@ -10,7 +10,7 @@ use self::stand_in as config;
 use self::stand_in::Settings;
 use crate::ctl::console::{Console, Form};
 use crate::ctl::failure::Failure;
-use crate::ctl::print::{Style, Tone, clean};
+use crate::ctl::print::{Style, Tone, clean, counted};
 
 const HELP: &str = "\
 Without FILE and --config, the file is looked for where gollmd does: $GOLLM_CONFIG, then
@@ -93,10 +93,6 @@ fn render(checked: &Checked, style: Style, out: &mut dyn Write) -> io::Result<()
     let file = checked.file.as_ref().map_or_else(|| "the environment alone".to_owned(), |file| file.display().to_string());
     let Checked { providers, keys, .. } = checked;
     writeln!(out, "{}: {} ({}, {})", clean(&file), style.paint(Tone::Good, "ok"), counted(*providers, "provider"), counted(*keys, "key"))
-}
-
-fn counted(count: usize, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
 /// Stands where `crate::config` will.

@@ -177,6 +177,11 @@ pub(crate) fn against<U: fmt::Display, L: fmt::Display>(used: U, limit: Option<L
     limit.map_or_else(|| used.to_string(), |limit| format!("{used}/{limit}"))
 }
 
+/// `1 key`, `2 keys`.
+pub(crate) fn counted<N: fmt::Display + PartialEq + From<u8>>(count: N, noun: &str) -> String {
+    if count == N::from(1) { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
 fn whole_seconds(span: Duration) -> Duration {
     Duration::from_secs(span.as_secs())
 }

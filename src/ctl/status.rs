@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::ctl::console::{Console, Form};
 use crate::ctl::failure::Failure;
-use crate::ctl::print::{Cell, Side, Style, Table, Tone, against, clean, moment, span_words, until};
+use crate::ctl::print::{Cell, Side, Style, Table, Tone, against, clean, counted, moment, span_words, until};
 use crate::money::Usd;
 use crate::protocol::reply::{self, GlobalStatus, ProviderStatus, Reply};
 use crate::protocol::request::Op;
@@ -129,8 +129,11 @@ fn render_head(status: &reply::Status, style: Style, out: &mut dyn Write) -> io:
     let counts = &status.counts;
     writeln!(
         out,
-        "  counts  {} leases open, {} connections; {} selects, {} reports since start",
-        counts.leases_open, counts.connections, counts.selects, counts.reports
+        "  counts  {} open, {}; {}, {} since start",
+        counted(counts.leases_open, "lease"),
+        counted(counts.connections, "connection"),
+        counted(counts.selects, "select"),
+        counted(counts.reports, "report")
     )
 }
 

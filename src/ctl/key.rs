@@ -74,8 +74,8 @@ struct Set {
     /// Keep the key from being selected
     #[arg(long)]
     disabled: bool,
-    /// Takes what must not be given, to refuse it with words that don't repeat it.
-    #[arg(hide = true)]
+    // Takes what must not be given, to refuse it with words that don't repeat it.
+    #[arg(hide = true, value_hint = clap::ValueHint::Other)]
     misplaced: Vec<String>,
 }
 

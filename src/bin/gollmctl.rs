@@ -1,1 +1,7 @@
-fn main() {}
+//! gollmctl: see `gollm::ctl`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    gollm::ctl::main()
+}

@@ -1,0 +1,145 @@
+//! `gollmctl config`: looks at a configuration file, with no daemon.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use self::stand_in as config;
+use self::stand_in::Settings;
+use crate::ctl::console::{Console, Form};
+use crate::ctl::failure::Failure;
+use crate::ctl::print::{Style, Tone, clean, counted};
+
+const HELP: &str = "\
+Without FILE and --config, the file is looked for where gollmd does: $GOLLM_CONFIG, then
+$XDG_CONFIG_HOME/gollm/gollm-config.yaml, then /etc/gollm/gollm-config.yaml.
+
+Examples:
+  gollmctl config check gollm-config.yaml && gollmctl reload
+  gollmctl config show";
+
+/// Look at the configuration; needs no daemon
+#[derive(Args)]
+#[command(after_help = HELP)]
+pub(crate) struct Config {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", global = true, help_heading = "Everywhere")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    act: Act,
+}
+
+#[derive(Subcommand)]
+enum Act {
+    /// Say everything that is wrong with the configuration; the exit status is 1 if anything is
+    Check {
+        /// The configuration file
+        #[arg(value_name = "FILE", conflicts_with = "config")]
+        file: Option<PathBuf>,
+    },
+    /// Show the configuration in force, with every default, and with no secret
+    Show,
+}
+
+/// What `config check` found of a file that loads.
+#[derive(Serialize)]
+struct Checked {
+    /// Null: the environment alone.
+    file: Option<PathBuf>,
+    providers: usize,
+    keys: usize,
+    warnings: Vec<String>,
+}
+
+impl Config {
+    pub(crate) fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
+        match self.act {
+            Act::Check { file } => {
+                let settings = load(file.or(self.config).as_deref(), console)?;
+                console.show(&Checked::of(settings), render)
+            }
+            Act::Show if console.form == Form::Json => Err(Failure::Usage("the configuration is YAML: leave out --json".to_owned())),
+            Act::Show => {
+                let settings = load(self.config.as_deref(), console)?;
+                write!(console.out, "{}", config::show(&settings)).map_err(Failure::Output)
+            }
+        }
+    }
+}
+
+fn load(explicit: Option<&Path>, console: &Console<'_>) -> Result<Settings, Failure> {
+    let file = config::locate(explicit, console.environment).map_err(|error| mistake(&error))?;
+    config::load(file.as_deref(), console.environment).map_err(|error| mistake(&error))
+}
+
+/// One problem stands on the line of the failure, several stand below it.
+fn mistake(error: &dyn std::error::Error) -> Failure {
+    let text = error.to_string();
+    Failure::Configuration(if text.contains('\n') { format!("the configuration does not load:\n{text}") } else { text })
+}
+
+impl Checked {
+    fn of(settings: Settings) -> Self {
+        Self { providers: settings.policy.providers.len(), keys: settings.policy.keys().count(), file: settings.file, warnings: settings.warnings }
+    }
+}
+
+fn render(checked: &Checked, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    for warning in &checked.warnings {
+        writeln!(out, "{} {}", style.paint(Tone::Warning, "warning:"), clean(warning))?;
+    }
+    let file = checked.file.as_ref().map_or_else(|| "the environment alone".to_owned(), |file| file.display().to_string());
+    let Checked { providers, keys, .. } = checked;
+    writeln!(out, "{}: {} ({}, {})", clean(&file), style.paint(Tone::Good, "ok"), counted(*providers, "provider"), counted(*keys, "key"))
+}
+
+/// Stands where `crate::config` will.
+mod stand_in {
+    use std::path::{Path, PathBuf};
+
+    use crate::environment::Environment;
+    use crate::policy::Policy;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the configuration can't be read by this version")]
+    pub(super) struct ConfigError;
+
+    pub(super) struct Settings {
+        pub(super) policy: Policy,
+        pub(super) file: Option<PathBuf>,
+        pub(super) warnings: Vec<String>,
+    }
+
+    pub(super) fn locate(explicit: Option<&Path>, _: &Environment) -> Result<Option<PathBuf>, ConfigError> {
+        Ok(explicit.map(Path::to_owned))
+    }
+
+    pub(super) fn load(_: Option<&Path>, _: &Environment) -> Result<Settings, ConfigError> {
+        Err(ConfigError)
+    }
+
+    pub(super) fn show(settings: &Settings) -> String {
+        format!("# {} warnings\n", settings.warnings.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_good_file_is_counted_and_its_warnings_told() {
+        let checked = Checked {
+            file: Some(PathBuf::from("gollm-config.yaml")),
+            providers: 2,
+            keys: 1,
+            warnings: vec!["fallback_chain names `mistral`, which has no keys".to_owned()],
+        };
+        let mut out = Vec::new();
+        render(&checked, Style::Plain, &mut out).unwrap();
+        let expected = "warning: fallback_chain names `mistral`, which has no keys\ngollm-config.yaml: ok (2 providers, 1 key)\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+}

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use self::stand_in as config;
-use self::stand_in::Settings;
+use crate::config::{self, Settings};
 use crate::ctl::console::{Console, Form};
 use crate::ctl::failure::Failure;
 use crate::ctl::print::{Style, Tone, clean, counted};
@@ -63,7 +62,7 @@ impl Config {
             Act::Show if console.form == Form::Json => Err(Failure::Usage("the configuration is YAML: leave out --json".to_owned())),
             Act::Show => {
                 let settings = load(self.config.as_deref(), console)?;
-                write!(console.out, "{}", config::show(&settings)).map_err(Failure::Output)
+                write!(console.out, "{}", config::show::show(&settings)).map_err(Failure::Output)
             }
         }
     }
@@ -93,36 +92,6 @@ fn render(checked: &Checked, style: Style, out: &mut dyn Write) -> io::Result<()
     let file = checked.file.as_ref().map_or_else(|| "the environment alone".to_owned(), |file| file.display().to_string());
     let Checked { providers, keys, .. } = checked;
     writeln!(out, "{}: {} ({}, {})", clean(&file), style.paint(Tone::Good, "ok"), counted(*providers, "provider"), counted(*keys, "key"))
-}
-
-/// Stands where `crate::config` will.
-mod stand_in {
-    use std::path::{Path, PathBuf};
-
-    use crate::environment::Environment;
-    use crate::policy::Policy;
-
-    #[derive(Debug, thiserror::Error)]
-    #[error("the configuration can't be read by this version")]
-    pub(super) struct ConfigError;
-
-    pub(super) struct Settings {
-        pub(super) policy: Policy,
-        pub(super) file: Option<PathBuf>,
-        pub(super) warnings: Vec<String>,
-    }
-
-    pub(super) fn locate(explicit: Option<&Path>, _: &Environment) -> Result<Option<PathBuf>, ConfigError> {
-        Ok(explicit.map(Path::to_owned))
-    }
-
-    pub(super) fn load(_: Option<&Path>, _: &Environment) -> Result<Settings, ConfigError> {
-        Err(ConfigError)
-    }
-
-    pub(super) fn show(settings: &Settings) -> String {
-        format!("# {} warnings\n", settings.warnings.len())
-    }
 }
 
 #[cfg(test)]

@@ -29,6 +29,8 @@ pub mod policy;
 #[cfg(feature = "settings")]
 pub mod config;
 #[cfg(feature = "daemon")]
+mod disk;
+#[cfg(feature = "daemon")]
 pub mod vault;
 #[cfg(feature = "daemon")]
 pub mod store;

@@ -45,6 +45,8 @@ pub mod broker;
 #[cfg(feature = "settings")]
 pub mod config;
 #[cfg(feature = "daemon")]
+mod disk;
+#[cfg(feature = "daemon")]
 pub mod vault;
 #[cfg(feature = "daemon")]
 pub mod store;

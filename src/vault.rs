@@ -1,1 +1,240 @@
-//! vault
+//! Sealing: everything that gollm stores, and the keys for it, which all come from one data key.
+
+pub mod kdf;
+pub mod master;
+pub(crate) mod cipher;
+pub(crate) mod header;
+pub(crate) mod text;
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use zeroize::Zeroizing;
+
+use crate::secret::Secret;
+
+use cipher::{Key, MacKey, SealKey, framed, subkey};
+use kdf::Cost;
+use master::{MasterSource, RingFault};
+
+/// The name of one store, made when it is made; also its account in the keyring.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct StoreId(pub(crate) [u8; 16]);
+
+impl fmt::Display for StoreId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&text::hex(&self.0))
+    }
+}
+
+impl fmt::Debug for StoreId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Where a sealed value belongs. It opens there and nowhere else.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// The tree of the store.
+    pub tree: &'a str,
+    /// The key in that tree.
+    pub key: &'a [u8],
+    /// The version of what is sealed.
+    pub version: u8,
+}
+
+/// Why sealing, opening or unlocking failed.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// The master secret is not the store's.
+    #[error(
+        "wrong master password: the one from {used} does not open this store, which was made with {made_with}; give the right one, nothing was changed"
+    )]
+    WrongPassword {
+        /// Where the secret came from.
+        used: MasterSource,
+        /// Where the one came from that the store was made with.
+        made_with: MasterSource,
+    },
+    /// There is no master secret where it was looked for.
+    #[error("no master password: {wanted} gives none, and the store was made with {made_with}; {mend}", mend = .made_with.mend())]
+    NoMaster {
+        /// Where it was looked for.
+        wanted: MasterSource,
+        /// Where the one came from that the store was made with.
+        made_with: MasterSource,
+    },
+    /// The keyring did not give, or keep, the master secret.
+    #[error("the keyring {0}; unlock it, or set `master.source` to another source, and start again")]
+    Keyring(RingFault),
+    /// A file with a master secret can't be used.
+    #[error("{}: {what}", path.display())]
+    MasterFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and what mends it.
+        what: &'static str,
+    },
+    /// The store's header was changed or cut. This is not a wrong password.
+    #[error("{}: the header of the store is damaged: {what}; restore a backup, or move the directory aside to start anew", path.display())]
+    HeaderDamaged {
+        /// The header.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// The store's key derivation costs less or more than gollm ever writes.
+    #[error("the header asks for a key derivation of {} KiB, {} passes, {} lanes, which gollm never writes: it was changed; restore a backup", cost.m_kib, cost.t, cost.p)]
+    Cost {
+        /// The cost that was found.
+        cost: Cost,
+    },
+    /// The value was changed, cut, sealed elsewhere, or is too long to be sealed.
+    #[error("the value can't be opened: it was changed, or belongs to another place or store")]
+    Unsealable,
+    /// The operating system gives no random bytes.
+    #[error("the operating system gives no random bytes")]
+    Random,
+    /// Reading or writing failed.
+    #[error("{}: {cause}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        cause: io::Error,
+    },
+}
+
+/// The keys of an open store. They are wiped when it is dropped.
+pub struct Vault {
+    store: StoreId,
+    values: SealKey,
+    leases: SealKey,
+    journal: Key,
+    ledger: MacKey,
+    fingerprints: MacKey,
+}
+
+impl Vault {
+    pub(crate) fn new(store: StoreId, data_key: &[u8; 32]) -> Result<Self, VaultError> {
+        let key = |purpose: &str| subkey(data_key, &store.0, purpose);
+        Ok(Self {
+            store,
+            values: SealKey::new(&*key("gollm values 1")?),
+            leases: SealKey::new(&*key("gollm leases 1")?),
+            journal: key("gollm journal 1")?,
+            ledger: MacKey::new(&*key("gollm manifest 1")?),
+            fingerprints: MacKey::new(&*key("gollm fingerprints 1")?),
+        })
+    }
+
+    /// The store's name.
+    #[must_use]
+    pub fn store(&self) -> StoreId {
+        self.store
+    }
+
+    /// Seals `plain` for one place: it can't be opened at another one, nor in another store.
+    ///
+    /// # Errors
+    /// The system gives no random bytes.
+    pub fn seal(&self, place: &Place<'_>, plain: &[u8]) -> Result<Vec<u8>, VaultError> {
+        self.values.seal(&self.aad(place), plain)
+    }
+
+    /// Opens what [`Vault::seal`] made for the same place. The plain text is wiped when dropped.
+    ///
+    /// # Errors
+    /// [`VaultError::Unsealable`]: it was changed, or sealed for another place or store.
+    pub fn open(&self, place: &Place<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        self.values.open(&self.aad(place), sealed)
+    }
+
+    /// Twelve digits that tell secrets apart without showing them. Keyed by the store: nobody can look them up elsewhere.
+    #[must_use]
+    pub fn fingerprint(&self, secret: &Secret) -> String {
+        let hash = self.fingerprints.of(&[b"secret", secret.expose().as_bytes()]);
+        text::hex(hash.first_chunk::<6>().map_or(&[], |start| start.as_slice()))
+    }
+
+    /// Seals `plain` into text for others to keep: A-Z, a-z, 0-9, `-` and `_`, four characters for three bytes of `plain` and 28 more.
+    ///
+    /// # Errors
+    /// The system gives no random bytes.
+    pub fn seal_token(&self, plain: &[u8]) -> Result<String, VaultError> {
+        self.leases.seal(&framed(&[&self.store.0, b"lease"]), plain).map(|sealed| text::base64url(&sealed))
+    }
+
+    /// Opens what [`Vault::seal_token`] made.
+    ///
+    /// # Errors
+    /// [`VaultError::Unsealable`]: this store did not make it.
+    pub fn open_token(&self, token: &str) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        let sealed = text::unbase64url(token).ok_or(VaultError::Unsealable)?;
+        self.leases.open(&framed(&[&self.store.0, b"lease"]), &sealed)
+    }
+
+    /// A key for one segment of the journal, so that no key seals more messages than random nonces allow (2^32, NIST SP 800-38D).
+    pub(crate) fn segment_key(&self, salt: &[u8; 16]) -> Result<SealKey, VaultError> {
+        Ok(SealKey::new(&*subkey(&self.journal, salt, "gollm segment 1")?))
+    }
+
+    /// A keyed hash by which the store knows its own files again.
+    pub(crate) fn mac(&self, purpose: &str, parts: &[&[u8]]) -> [u8; 32] {
+        let mut all: Vec<&[u8]> = vec![&self.store.0, purpose.as_bytes()];
+        all.extend_from_slice(parts);
+        self.ledger.of(&all)
+    }
+
+    /// Whether `mac` is what [`Vault::mac`] gives for the same parts.
+    pub(crate) fn has_mac(&self, mac: &[u8], purpose: &str, parts: &[&[u8]]) -> bool {
+        cipher::same(mac, &self.mac(purpose, parts))
+    }
+
+    fn aad(&self, place: &Place<'_>) -> Vec<u8> {
+        framed(&[&self.store.0, place.tree.as_bytes(), place.key, &[place.version]])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vault() -> Vault {
+        Vault::new(StoreId([1; 16]), &[2; 32]).unwrap()
+    }
+
+    #[test]
+    fn a_value_opens_at_its_place_only() {
+        let vault = vault();
+        let place = Place { tree: "secrets", key: b"a", version: 1 };
+        let sealed = vault.seal(&place, b"sk-example").unwrap();
+        assert_eq!(vault.open(&place, &sealed).unwrap().as_slice(), b"sk-example");
+        for other in [Place { tree: "states", ..place }, Place { key: b"b", ..place }, Place { version: 2, ..place }] {
+            assert!(vault.open(&other, &sealed).is_err(), "{other:?}");
+        }
+        assert!(Vault::new(StoreId([9; 16]), &[2; 32]).unwrap().open(&place, &sealed).is_err());
+    }
+
+    #[test]
+    fn a_token_is_text_that_only_its_store_reads() {
+        let vault = vault();
+        let token = vault.seal_token(b"openai/primary").unwrap();
+        assert!(format!("gl_{token}").parse::<crate::id::LeaseId>().is_ok());
+        assert_eq!(vault.open_token(&token).unwrap().as_slice(), b"openai/primary");
+        assert!(Vault::new(StoreId([1; 16]), &[3; 32]).unwrap().open_token(&token).is_err());
+        assert!(vault.open_token("abc").is_err());
+    }
+
+    #[test]
+    fn a_fingerprint_belongs_to_secret_and_store() {
+        let secret = |text: &str| Secret::new(text.to_owned()).unwrap();
+        assert_eq!(vault().fingerprint(&secret("sk-a")), vault().fingerprint(&secret("sk-a")));
+        assert_eq!(vault().fingerprint(&secret("sk-a")).len(), 12);
+        assert_ne!(vault().fingerprint(&secret("sk-a")), vault().fingerprint(&secret("sk-b")));
+        let other = Vault::new(StoreId([9; 16]), &[2; 32]).unwrap();
+        assert_ne!(vault().fingerprint(&secret("sk-a")), other.fingerprint(&secret("sk-a")));
+    }
+}

@@ -1,0 +1,225 @@
+//! Opening a store: header, manifest, backend and journal must fit; what the backend lacks is taken from the journal, and
+//! what is lost is said. Nothing is changed before all of it is known.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::disk;
+use crate::environment::Environment;
+use crate::vault::header::{Header, Request, Unlocked};
+use crate::vault::kdf::Cost;
+use crate::vault::master::MasterSetting;
+use crate::vault::{Place, Vault};
+
+use super::backend::{Backend, BackendError};
+use super::journal::Journal;
+use super::ledger::{Ledger, Rows, apply, difference};
+use super::manifest::Manifest;
+use super::replay::{Checkpoint, Replay, replay};
+use super::sled::Sled;
+use super::{OpenError, Opened, Record, SEALED, Store, Tree};
+
+/// How large things are; tests make them small.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scale {
+    /// Bytes of a segment of the journal.
+    pub(super) segment: u64,
+    /// What the key of a new store costs.
+    pub(super) cost: Cost,
+}
+
+impl Scale {
+    pub(super) const STANDARD: Self = Self { segment: 8 << 20, cost: Cost::STANDARD };
+}
+
+/// The files of a store.
+struct Files {
+    dir: PathBuf,
+    manifest: PathBuf,
+    journal: PathBuf,
+    sled: PathBuf,
+}
+
+impl Files {
+    fn of(dir: &Path) -> Self {
+        Self { dir: dir.to_owned(), manifest: dir.join("manifest"), journal: dir.join("journal"), sled: dir.join("sled") }
+    }
+
+    /// Whether there is anything but a header.
+    fn any(&self) -> bool {
+        let filled = |dir: &Path| fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some());
+        self.manifest.exists() || filled(&self.journal) || filled(&self.sled)
+    }
+
+    /// Removes what an unfinished first start has left. Nothing was ever acknowledged from it.
+    fn clear(&self) -> io::Result<()> {
+        disk::remove(&self.manifest)?;
+        disk::remove_dir(&self.journal)?;
+        disk::remove_dir(&self.sled)
+    }
+}
+
+pub(super) fn open(dir: &Path, master: &MasterSetting, encrypt: bool, environment: &Environment, scale: Scale) -> Result<Opened, OpenError> {
+    let files = Files::of(dir);
+    let io_error = |cause| OpenError::Io { path: dir.to_owned(), cause };
+    disk::private_dir(dir).map_err(io_error)?;
+    let lock = disk::lock(&dir.join("lock")).map_err(io_error)?.ok_or_else(|| OpenError::InUse { dir: dir.to_owned() })?;
+    #[cfg(feature = "keyring")]
+    let ring = crate::vault::master::SystemRing;
+    #[cfg(not(feature = "keyring"))]
+    let ring = crate::vault::master::NoRing;
+    let request = Request { dir, setting: master, encrypt, environment, ring: &ring, cost: scale.cost };
+    match Header::read(dir)? {
+        Some(header) if header.ready => load(&files, header.unlock(&request)?, lock, scale),
+        None if files.any() => Err(OpenError::Damaged { path: dir.join("header"), what: "it is missing, and the keys of the store with it" }),
+        _ => {
+            files.clear().map_err(io_error)?;
+            create(&files, &request, lock, scale)
+        }
+    }
+}
+
+fn create(files: &Files, request: &Request<'_>, lock: File, scale: Scale) -> Result<Opened, OpenError> {
+    let io_error = |path: &Path| {
+        let path = path.to_owned();
+        move |cause| OpenError::Io { path, cause }
+    };
+    let (header, Unlocked { vault, source, warnings }) = Header::create(request)?;
+    let vault = Arc::new(vault);
+    disk::private_dir(&files.journal).map_err(io_error(&files.journal))?;
+    let mut backend = Sled::open(&files.sled).map_err(|why| backend_error(files, why))?;
+    backend.sync().map_err(|why| backend_error(files, why))?;
+    let journal = Journal::create(&files.journal, scale.segment, &vault)?;
+    let store = Store {
+        dir: files.dir.clone(),
+        vault: Arc::clone(&vault),
+        journal,
+        backend: Box::new(backend),
+        ledger: Ledger::default(),
+        epoch: 0,
+        pending: None,
+        since_checkpoint: 0,
+        _lock: lock,
+    };
+    store.write_manifest()?;
+    header.finish(&files.dir)?;
+    Ok(Opened { store, vault, records: Vec::new(), unreadable: Vec::new(), events: Vec::new(), fresh: true, master: source, warnings })
+}
+
+fn load(files: &Files, unlocked: Unlocked, lock: File, scale: Scale) -> Result<Opened, OpenError> {
+    let Unlocked { vault, source, mut warnings } = unlocked;
+    let vault = Arc::new(vault);
+    let manifest = read_manifest(files, &vault)?;
+    let replay = replay(&files.journal, &vault, manifest.journal)?;
+    let mut backend = Sled::open(&files.sled).map_err(|why| backend_error(files, why))?;
+    let (held_epoch, held) = backend.load().map_err(|why| backend_error(files, why))?;
+    let mut truth = find_truth(files, &vault, manifest, &replay, held_epoch, &held)?;
+    let (records, unreadable) = open_rows(files, &vault, &truth.rows)?;
+    if truth.ledger != Ledger::of(&vault, &truth.rows) {
+        // Only secrets that can't be opened get here: the loss is told key by key, and counted from now on.
+        truth.ledger = Ledger::of(&vault, &truth.rows);
+    }
+    let missing = difference(&held, &truth.rows);
+    if !missing.is_empty() || held_epoch != truth.epoch {
+        warnings.extend((!missing.is_empty()).then(|| format!("{} records that the database lacked were taken from the journal", missing.len())));
+        backend.apply(truth.epoch, &missing).and_then(|()| backend.sync()).map_err(|why| backend_error(files, why))?;
+    }
+    let events: Vec<Vec<u8>> = replay.events.into_iter().filter(|(seq, _)| *seq > truth.epoch).map(|(_, events)| events).collect();
+    let since_checkpoint = events.iter().map(|events| u64::try_from(super::frame::length(events.len())).unwrap_or(0)).sum();
+    let journal = Journal::resume(&files.journal, scale.segment, &vault, replay.end)?;
+    let store = Store {
+        dir: files.dir.clone(),
+        vault: Arc::clone(&vault),
+        journal,
+        backend: Box::new(backend),
+        ledger: truth.ledger,
+        epoch: truth.epoch,
+        pending: None,
+        since_checkpoint,
+        _lock: lock,
+    };
+    store.write_manifest()?;
+    Ok(Opened { store, vault, records, unreadable, events, fresh: false, master: source, warnings })
+}
+
+fn read_manifest(files: &Files, vault: &Vault) -> Result<Manifest, OpenError> {
+    let path = files.manifest.clone();
+    match Manifest::read(&path, vault) {
+        Ok(Some(Some(manifest))) => Ok(manifest),
+        Ok(Some(None)) => Err(OpenError::Damaged { path, what: "it was changed, cut, or comes from another store" }),
+        Ok(None) => Err(OpenError::Damaged { path, what: "it is missing, so that nobody can tell whether records are" }),
+        Err(cause) => Err(OpenError::Io { path, cause }),
+    }
+}
+
+/// What the store holds as of its last complete checkpoint.
+struct Truth {
+    epoch: u64,
+    rows: Rows,
+    /// What was written down about these rows when they were written.
+    ledger: Ledger,
+}
+
+/// Finds the rows of the last complete checkpoint: in the backend, or with the help of the journal.
+fn find_truth(files: &Files, vault: &Vault, manifest: Manifest, replay: &Replay, held_epoch: u64, held: &Rows) -> Result<Truth, OpenError> {
+    let newest = replay.checkpoints.last().filter(|newest| newest.seq > manifest.epoch);
+    let (epoch, ledger) = newest.map_or((manifest.epoch, manifest.ledger), |newest| (newest.seq, newest.after.clone()));
+    if held_epoch > epoch {
+        return Err(OpenError::Damaged { path: files.dir.clone(), what: "the database is newer than manifest and journal: these are older copies" });
+    }
+    let found = Ledger::of(vault, held);
+    if found == ledger {
+        return Ok(Truth { epoch, rows: held.clone(), ledger });
+    }
+    // Applying them again to a backend that has some of them already gives the same as applying them once in order.
+    let mut bases = vec![held.clone()];
+    if replay.before.seq == 0 {
+        bases.push(Rows::new());
+    }
+    for mut rows in bases {
+        apply_all(&mut rows, &replay.checkpoints);
+        if Ledger::of(vault, &rows) == ledger {
+            return Ok(Truth { epoch, rows, ledger });
+        }
+    }
+    let mut rows = held.clone();
+    apply_all(&mut rows, &replay.checkpoints);
+    let losses = ledger.losses(&Ledger::of(vault, &rows));
+    let only_secrets = losses.iter().all(|loss| loss.tree == Tree::Secrets && loss.found == loss.expected);
+    let sealed_shut = rows.iter().any(|((tree, key), sealed)| *tree == Tree::Secrets && open_row(vault, *tree, key, sealed).is_none());
+    if only_secrets && sealed_shut { Ok(Truth { epoch, rows, ledger }) } else { Err(OpenError::Loss { dir: files.dir.clone(), losses }) }
+}
+
+fn apply_all(rows: &mut Rows, checkpoints: &[Checkpoint]) {
+    for checkpoint in checkpoints {
+        apply(rows, &checkpoint.rows);
+    }
+}
+
+type Sorted = (Vec<Record>, Vec<(Tree, Vec<u8>)>);
+
+fn open_rows(files: &Files, vault: &Vault, rows: &Rows) -> Result<Sorted, OpenError> {
+    let (mut records, mut unreadable) = (Vec::with_capacity(rows.len()), Vec::new());
+    for ((tree, key), sealed) in rows {
+        match open_row(vault, *tree, key, sealed) {
+            Some(value) => records.push(Record { tree: *tree, key: key.clone(), value }),
+            // A key whose secret is lost is shown as such, and can be given a new one; a lost sum is lost.
+            None if *tree == Tree::Secrets => unreadable.push((*tree, key.clone())),
+            None => return Err(OpenError::Damaged { path: files.sled.clone(), what: "a value can't be opened" }),
+        }
+    }
+    Ok((records, unreadable))
+}
+
+fn open_row(vault: &Vault, tree: Tree, key: &[u8], sealed: &[u8]) -> Option<zeroize::Zeroizing<Vec<u8>>> {
+    vault.open(&Place { tree: tree.name(), key, version: SEALED }, sealed).ok()
+}
+
+fn backend_error(files: &Files, why: BackendError) -> OpenError {
+    match why {
+        BackendError::Io(cause) => OpenError::Io { path: files.sled.clone(), cause },
+        BackendError::Corrupt(why) => OpenError::Backend { path: files.sled.clone(), why },
+    }
+}

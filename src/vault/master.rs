@@ -1,0 +1,394 @@
+//! Where the master secret comes from: systemd credential, environment, keyring, file, or a person.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::disk;
+use crate::environment::Environment;
+
+use super::text::hex;
+use super::{StoreId, VaultError, cipher};
+
+/// A keyring that answers in no such time is taken for mute: it may be waiting for a person, or for ever.
+const RING_LIMIT: Duration = Duration::from_secs(5);
+
+/// Longest master secret, in bytes.
+const LONGEST: usize = 64 * 1024;
+
+/// Which source the configuration asks for (`master.source`).
+pub enum MasterSetting {
+    /// The first that there is: credential, environment, keyring, file.
+    Auto,
+    /// The systemd credential `gollm-master`.
+    Credential,
+    /// `GOLLM_MASTER_PASSWORD`.
+    Environment,
+    /// The keyring of the operating system.
+    Keyring,
+    /// `master.key` in the state directory.
+    File,
+    /// A password that a person has given.
+    Password(Zeroizing<String>),
+}
+
+/// Where a master secret came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MasterSource {
+    /// The systemd credential `gollm-master`.
+    Credential,
+    /// `GOLLM_MASTER_PASSWORD`.
+    Environment,
+    /// The keyring of the operating system.
+    Keyring,
+    /// `master.key` in the state directory.
+    File,
+    /// A person.
+    Prompt,
+    /// None is needed: `encrypt_keys: false`.
+    None,
+}
+
+impl MasterSource {
+    /// The word for it, in `status` and in configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Credential => "credential",
+            Self::Environment => "environment",
+            Self::Keyring => "keyring",
+            Self::File => "file",
+            Self::Prompt => "prompt",
+            Self::None => "none",
+        }
+    }
+
+    /// How a person gives the master secret that came from here.
+    pub(super) const fn mend(self) -> &'static str {
+        match self {
+            Self::Credential => "give the credential again (LoadCredential=gollm-master:FILE in the unit)",
+            Self::Environment => "set GOLLM_MASTER_PASSWORD",
+            Self::Keyring => "set `master.source` to `auto` or `keyring`",
+            Self::File => "put `master.key` back into the state directory",
+            Self::Prompt => "run `gollmctl unlock`",
+            Self::None => "set one of the sources, or `encrypt_keys: false`",
+        }
+    }
+}
+
+impl fmt::Display for MasterSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Credential => "the systemd credential `gollm-master`",
+            Self::Environment => "GOLLM_MASTER_PASSWORD",
+            Self::Keyring => "the keyring",
+            Self::File => "`master.key` in the state directory",
+            Self::Prompt => "a password that a person typed",
+            Self::None => "no master password",
+        })
+    }
+}
+
+/// A master secret. It has no `Debug`, and is wiped when dropped.
+pub(super) struct Found {
+    pub(super) secret: Zeroizing<Vec<u8>>,
+    pub(super) source: MasterSource,
+    pub(super) warnings: Vec<String>,
+}
+
+/// What a keyring did instead of what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RingFault {
+    /// gollm was built without the feature `keyring`.
+    #[error("is not built into this gollm")]
+    Absent,
+    /// It gave no answer in time.
+    #[error("does not answer: it may be locked")]
+    Mute,
+    /// It said no.
+    #[error("can't be used ({0})")]
+    Refused(String),
+    /// It holds nothing for this store. A locked keyring can look like this.
+    #[error("holds no master secret of this store: it is locked, or belongs to another user")]
+    Empty,
+    /// It gave back something else than it was given.
+    #[error("does not keep what it is given")]
+    Forgetful,
+}
+
+/// What gollm needs of a keyring.
+pub(crate) trait Ring {
+    /// The text kept for an account, if there is any.
+    fn read(&self, account: &str) -> Result<Option<Zeroizing<String>>, RingFault>;
+    /// Keeps a text for an account.
+    fn write(&self, account: &str, text: &str) -> Result<(), RingFault>;
+}
+
+/// The keyring of the operating system: Secret Service, Keychain, Credential Manager. Service `gollm`.
+#[cfg(feature = "keyring")]
+pub(crate) struct SystemRing;
+
+#[cfg(feature = "keyring")]
+impl SystemRing {
+    /// Runs one call on a thread of its own: a bus that accepts and never answers would hold the daemon for ever.
+    fn ask<T: Send + 'static>(
+        account: &str,
+        call: impl FnOnce(keyring::Entry) -> keyring::Result<T> + Send + 'static,
+    ) -> Result<Option<T>, RingFault> {
+        let (answer, answered) = mpsc::channel();
+        let account = account.to_owned();
+        let thread = std::thread::Builder::new().name("keyring".to_owned());
+        let asked = thread.spawn(move || answer.send(keyring::Entry::new("gollm", &account).and_then(call)));
+        asked.map_err(|error| RingFault::Refused(error.to_string()))?;
+        match answered.recv_timeout(RING_LIMIT) {
+            Ok(Ok(value)) => Ok(Some(value)),
+            Ok(Err(keyring::Error::NoEntry)) => Ok(None),
+            // Only these say why in words that hold nothing secret.
+            Ok(Err(keyring::Error::PlatformFailure(why) | keyring::Error::NoStorageAccess(why))) => Err(RingFault::Refused(why.to_string())),
+            Ok(Err(_)) => Err(RingFault::Refused("its entry is not one of gollm's".to_owned())),
+            Err(_) => Err(RingFault::Mute),
+        }
+    }
+}
+
+#[cfg(feature = "keyring")]
+impl Ring for SystemRing {
+    fn read(&self, account: &str) -> Result<Option<Zeroizing<String>>, RingFault> {
+        Self::ask(account, |entry| entry.get_password().map(Zeroizing::new))
+    }
+
+    fn write(&self, account: &str, text: &str) -> Result<(), RingFault> {
+        let text = Zeroizing::new(text.to_owned());
+        Self::ask(account, move |entry| entry.set_password(&text))?.ok_or(RingFault::Empty)
+    }
+}
+
+/// No keyring at all.
+#[cfg(any(test, not(feature = "keyring")))]
+pub(crate) struct NoRing;
+
+#[cfg(any(test, not(feature = "keyring")))]
+impl Ring for NoRing {
+    fn read(&self, _: &str) -> Result<Option<Zeroizing<String>>, RingFault> {
+        Err(RingFault::Absent)
+    }
+
+    fn write(&self, _: &str, _: &str) -> Result<(), RingFault> {
+        Err(RingFault::Absent)
+    }
+}
+
+/// The master secret for a new header: found, or made where a keyring or a file shall keep it.
+pub(super) fn make(setting: &MasterSetting, dir: &Path, environment: &Environment, store: StoreId, ring: &dyn Ring) -> Result<Found, VaultError> {
+    if let Some(found) = given(setting, environment)? {
+        return Ok(found);
+    }
+    match setting {
+        MasterSetting::Keyring => make_in_ring(store, ring).map_err(VaultError::Keyring),
+        MasterSetting::File => make_in_file(dir, Vec::new()),
+        MasterSetting::Auto => match make_in_ring(store, ring) {
+            Ok(found) => Ok(found),
+            Err(why) => {
+                let warning = format!(
+                    "the keyring {why}: the master secret lies in `master.key` beside what it protects; a copy of the directory is a copy of all keys"
+                );
+                make_in_file(dir, vec![warning])
+            }
+        },
+        MasterSetting::Credential | MasterSetting::Environment | MasterSetting::Password(_) => {
+            Err(VaultError::NoMaster { wanted: wanted(setting, MasterSource::None), made_with: MasterSource::None })
+        }
+    }
+}
+
+/// The master secret for a header that is there. Nothing is made: a new secret could not open it.
+pub(super) fn find(
+    setting: &MasterSetting,
+    made_with: MasterSource,
+    dir: &Path,
+    environment: &Environment,
+    store: StoreId,
+    ring: &dyn Ring,
+) -> Result<Found, VaultError> {
+    if let Some(found) = given(setting, environment)? {
+        return Ok(found);
+    }
+    match (wanted(setting, made_with), setting) {
+        (MasterSource::Keyring, MasterSetting::Keyring | MasterSetting::Auto) => {
+            let text = ring.read(&store.to_string()).map_err(VaultError::Keyring)?.ok_or(VaultError::Keyring(RingFault::Empty))?;
+            Ok(Found { secret: Zeroizing::new(text.as_bytes().to_vec()), source: MasterSource::Keyring, warnings: Vec::new() })
+        }
+        (MasterSource::File, MasterSetting::File | MasterSetting::Auto) => read_file(dir, made_with),
+        (wanted, _) => Err(VaultError::NoMaster { wanted, made_with }),
+    }
+}
+
+/// The source that a setting means for a store that was made with `made_with`.
+fn wanted(setting: &MasterSetting, made_with: MasterSource) -> MasterSource {
+    match setting {
+        MasterSetting::Auto => made_with,
+        MasterSetting::Credential => MasterSource::Credential,
+        MasterSetting::Environment => MasterSource::Environment,
+        MasterSetting::Keyring => MasterSource::Keyring,
+        MasterSetting::File => MasterSource::File,
+        MasterSetting::Password(_) => MasterSource::Prompt,
+    }
+}
+
+/// What comes with the start of the process, in the order in which `auto` looks.
+fn given(setting: &MasterSetting, environment: &Environment) -> Result<Option<Found>, VaultError> {
+    let found = |secret: &[u8], source| Some(Found { secret: Zeroizing::new(secret.to_vec()), source, warnings: Vec::new() });
+    if let MasterSetting::Password(password) = setting {
+        return Ok(found(password.as_bytes(), MasterSource::Prompt).filter(|found| !found.secret.is_empty()));
+    }
+    if matches!(setting, MasterSetting::Auto | MasterSetting::Credential)
+        && let Some(dir) = environment.path("CREDENTIALS_DIRECTORY")
+        && let Some(secret) = read_secret(&dir.join("gollm-master"))?
+    {
+        return Ok(Some(Found { secret, source: MasterSource::Credential, warnings: Vec::new() }));
+    }
+    let password = environment.value("GOLLM_MASTER_PASSWORD").filter(|_| matches!(setting, MasterSetting::Auto | MasterSetting::Environment));
+    Ok(password.and_then(|password| found(password.as_bytes(), MasterSource::Environment)))
+}
+
+/// The content of a file without the line end that editors and `echo` leave.
+fn read_secret(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
+    let bytes = disk::read(path).map_err(|cause| VaultError::Io { path: path.to_owned(), cause })?;
+    let Some(mut bytes) = bytes.map(Zeroizing::new) else { return Ok(None) };
+    while bytes.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
+        bytes.pop();
+    }
+    if bytes.is_empty() || bytes.len() > LONGEST {
+        return Err(VaultError::MasterFile { path: path.to_owned(), what: "it is empty, or far too long for a master password" });
+    }
+    Ok(Some(bytes))
+}
+
+fn fresh_secret() -> Result<Zeroizing<String>, VaultError> {
+    let bytes: Zeroizing<[u8; 32]> = Zeroizing::new(cipher::random()?);
+    Ok(Zeroizing::new(hex(bytes.as_slice())))
+}
+
+fn make_in_ring(store: StoreId, ring: &dyn Ring) -> Result<Found, RingFault> {
+    let secret = fresh_secret().map_err(|why| RingFault::Refused(why.to_string()))?;
+    ring.write(&store.to_string(), &secret)?;
+    let kept = ring.read(&store.to_string())?;
+    if kept.as_deref() != Some(&*secret) {
+        return Err(RingFault::Forgetful);
+    }
+    Ok(Found { secret: Zeroizing::new(secret.as_bytes().to_vec()), source: MasterSource::Keyring, warnings: Vec::new() })
+}
+
+/// Makes `master.key`, or takes the one that an unfinished start has left.
+fn make_in_file(dir: &Path, warnings: Vec<String>) -> Result<Found, VaultError> {
+    let path = dir.join("master.key");
+    let there = disk::read(&path).map_err(|cause| VaultError::Io { path: path.clone(), cause })?.map(Zeroizing::new);
+    if there.is_none() {
+        let secret = fresh_secret()?;
+        disk::replace(&path, secret.as_bytes()).map_err(|cause| VaultError::Io { path, cause })?;
+    }
+    read_file(dir, MasterSource::File).map(|found| Found { warnings, ..found })
+}
+
+fn read_file(dir: &Path, made_with: MasterSource) -> Result<Found, VaultError> {
+    let path = dir.join("master.key");
+    let secret = read_secret(&path)?.ok_or(VaultError::NoMaster { wanted: MasterSource::File, made_with })?;
+    if disk::open_to_others(&path).map_err(|cause| VaultError::Io { path: path.clone(), cause })? {
+        return Err(VaultError::MasterFile { path, what: "others than its owner can read it; `chmod 600` it, and change the password" });
+    }
+    Ok(Found { secret, source: MasterSource::File, warnings: Vec::new() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+    use std::collections::BTreeMap;
+
+    #[derive(Default)]
+    struct TestRing {
+        kept: RefCell<BTreeMap<String, String>>,
+        forgets: bool,
+    }
+
+    impl Ring for TestRing {
+        fn read(&self, account: &str) -> Result<Option<Zeroizing<String>>, RingFault> {
+            Ok(self.kept.borrow().get(account).cloned().map(Zeroizing::new))
+        }
+        fn write(&self, account: &str, text: &str) -> Result<(), RingFault> {
+            if !self.forgets {
+                self.kept.borrow_mut().insert(account.to_owned(), text.to_owned());
+            }
+            Ok(())
+        }
+    }
+
+    const STORE: StoreId = StoreId([5; 16]);
+
+    #[test]
+    fn auto_takes_credential_before_environment_before_keyring_before_file() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("gollm-master"), "from the credential\n").unwrap();
+        let both: Environment =
+            [("CREDENTIALS_DIRECTORY", dir.path().to_str().unwrap()), ("GOLLM_MASTER_PASSWORD", "from the environment")].into_iter().collect();
+        let ring = TestRing::default();
+        let made = |environment: &Environment, ring: &dyn Ring| make(&MasterSetting::Auto, dir.path(), environment, STORE, ring).unwrap();
+        let credential = made(&both, &ring);
+        assert_eq!((credential.source, credential.secret.as_slice()), (MasterSource::Credential, b"from the credential".as_slice()));
+        std::fs::remove_file(dir.path().join("gollm-master")).unwrap();
+        assert_eq!(made(&both, &ring).source, MasterSource::Environment);
+        assert_eq!(made(&Environment::default(), &ring).source, MasterSource::Keyring);
+        let file = made(&Environment::default(), &NoRing);
+        assert_eq!((file.source, file.warnings.len()), (MasterSource::File, 1));
+        assert_eq!(made(&Environment::default(), &NoRing).secret, file.secret);
+    }
+
+    #[test]
+    fn a_keyring_that_forgets_is_not_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let ring = TestRing { forgets: true, ..TestRing::default() };
+        let explicit = make(&MasterSetting::Keyring, dir.path(), &Environment::default(), STORE, &ring);
+        assert!(matches!(explicit, Err(VaultError::Keyring(RingFault::Forgetful))));
+        assert_eq!(
+            make(&MasterSetting::Auto, dir.path(), &Environment::default(), STORE, &ring).map(|found| found.source).ok(),
+            Some(MasterSource::File)
+        );
+    }
+
+    #[test]
+    fn a_store_made_with_the_keyring_gets_no_new_secret() {
+        let dir = tempfile::tempdir().unwrap();
+        let find =
+            |ring: &dyn Ring| find(&MasterSetting::Auto, MasterSource::Keyring, dir.path(), &Environment::default(), STORE, ring).map(|f| f.source);
+        assert!(matches!(find(&NoRing), Err(VaultError::Keyring(RingFault::Absent))));
+        assert!(matches!(find(&TestRing::default()), Err(VaultError::Keyring(RingFault::Empty))));
+        assert!(!dir.path().join("master.key").exists());
+    }
+
+    #[test]
+    fn an_explicit_source_uses_just_that() {
+        let dir = tempfile::tempdir().unwrap();
+        let environment: Environment = [("GOLLM_MASTER_PASSWORD", "x")].into_iter().collect();
+        let source = |setting| make(&setting, dir.path(), &environment, STORE, &NoRing).map(|found| found.source);
+        assert!(matches!(source(MasterSetting::Credential), Err(VaultError::NoMaster { .. })));
+        assert!(matches!(source(MasterSetting::File), Ok(MasterSource::File)));
+        assert!(matches!(source(MasterSetting::Password(Zeroizing::new("y".to_owned()))), Ok(MasterSource::Prompt)));
+        assert!(matches!(source(MasterSetting::Password(Zeroizing::default())), Err(VaultError::NoMaster { .. })));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_key_file_that_others_can_read_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        make(&MasterSetting::File, dir.path(), &Environment::default(), STORE, &NoRing).map(drop).unwrap();
+        std::fs::set_permissions(dir.path().join("master.key"), std::fs::Permissions::from_mode(0o640)).unwrap();
+        let found = find(&MasterSetting::Auto, MasterSource::File, dir.path(), &Environment::default(), STORE, &NoRing);
+        assert!(matches!(found, Err(VaultError::MasterFile { .. })));
+    }
+}

@@ -1,0 +1,103 @@
+//! Bytes as text: hexadecimal for files that people look at, base64url without padding (RFC 4648, section 5) for tokens.
+
+use std::fmt::Write;
+
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/// Two lower-case digits a byte.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String can't fail.
+        let _infallible = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// The bytes that [`hex`] wrote, or nothing for any other text.
+pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
+    if !text.len().is_multiple_of(2) || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect()
+}
+
+/// Exactly `N` bytes that [`hex`] wrote.
+pub(crate) fn unhex_array<const N: usize>(text: &str) -> Option<[u8; N]> {
+    unhex(text)?.try_into().ok()
+}
+
+/// Four characters for three bytes, two or three for what is left.
+pub(super) fn base64url(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let word = chunk.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for place in 0..=chunk.len() {
+            let index = usize::try_from(word >> (18 - 6 * place) & 63).unwrap_or(0);
+            text.extend(ALPHABET.get(index).map(|c| char::from(*c)));
+        }
+    }
+    text
+}
+
+/// The bytes that [`base64url`] wrote, or nothing for any other text: each value has one spelling.
+pub(super) fn unbase64url(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 2);
+    for chunk in text.as_bytes().chunks(4) {
+        let mut word = 0_u32;
+        for character in chunk {
+            word = word << 6 | u32::from(digit(*character)?);
+        }
+        word <<= 6 * (4 - chunk.len());
+        let [_, three @ ..] = word.to_be_bytes();
+        let (kept, spare) = three.split_at_checked(chunk.len().checked_sub(1).filter(|n| *n > 0)?)?;
+        if spare.iter().any(|byte| *byte != 0) {
+            return None;
+        }
+        bytes.extend_from_slice(kept);
+    }
+    Some(bytes)
+}
+
+fn digit(character: u8) -> Option<u8> {
+    match character {
+        b'A'..=b'Z' => Some(character - b'A'),
+        b'a'..=b'z' => Some(character - b'a' + 26),
+        b'0'..=b'9' => Some(character - b'0' + 52),
+        b'-' => Some(62),
+        b'_' => Some(63),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_vectors_of_the_rfc_hold() {
+        for (plain, text) in [("", ""), ("f", "Zg"), ("fo", "Zm8"), ("foo", "Zm9v"), ("foob", "Zm9vYg"), ("fooba", "Zm9vYmE"), ("foobar", "Zm9vYmFy")]
+        {
+            assert_eq!(base64url(plain.as_bytes()), text);
+            assert_eq!(unbase64url(text).unwrap(), plain.as_bytes());
+        }
+        assert_eq!(base64url(&[0xfb, 0xff]), "-_8");
+    }
+
+    #[test]
+    fn other_spellings_are_no_value() {
+        for wrong in ["A", "Zh", "Zm9", "Zg==", "Z+8", "Zg\n"] {
+            assert_eq!(unbase64url(wrong), None, "{wrong:?}");
+        }
+        assert_eq!(unhex("0"), None);
+        assert_eq!(unhex("+1"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+            prop_assert_eq!(unbase64url(&base64url(&bytes)).unwrap(), bytes.clone());
+            prop_assert_eq!(unhex(&hex(&bytes)).unwrap(), bytes);
+        }
+    }
+}

@@ -31,6 +31,13 @@ impl Environment {
         self.value(name).map(PathBuf::from)
     }
 
+    /// The same variables but one.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.variables.remove(name);
+        self
+    }
+
     /// All variables that are set and not empty, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).filter(|(_, value)| !value.is_empty())

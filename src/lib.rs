@@ -52,8 +52,12 @@ pub mod vault;
 pub mod store;
 #[cfg(feature = "daemon")]
 pub mod probe;
+#[cfg(feature = "daemon")]
+pub mod platform;
 
 // Programs.
+#[cfg(feature = "daemon")]
+pub mod daemon;
 #[cfg(feature = "ctl")]
 pub mod ctl;
 

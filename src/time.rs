@@ -369,12 +369,12 @@ pub struct SystemClock {
 }
 
 impl SystemClock {
-    /// Starts the steady clock, from `mark` where an earlier run left one.
+    /// Starts the steady clock, from `mark` where an earlier run left one; `last` is the latest steady time that was noted.
     ///
     /// On the same boot it goes on exactly. After a boot, whose length nobody measured, it goes on from the wall clock,
     /// or from the mark where the wall clock stands before it: a clock set back frees nothing.
     #[must_use]
-    pub fn start(mark: Option<&SteadyMark>) -> Self {
+    pub fn start(mark: Option<&SteadyMark>, last: Steady) -> Self {
         let since_boot = since_boot();
         let boot = boot_name();
         let wall = u64::try_from(wall().0).unwrap_or(0);
@@ -384,7 +384,8 @@ impl SystemClock {
                 mark.steady.0.saturating_add(since_boot - mark.since_boot)
             }
             Some(mark) => wall.max(mark.steady.0),
-        };
+        }
+        .max(last.0);
         Self { offset: signed(steady).saturating_sub(signed(since_boot)), boot, last: Mutex::new(Steady(0)) }
     }
 
@@ -467,14 +468,14 @@ mod tests {
     #[test]
     fn a_wall_clock_set_back_before_a_boot_does_not_set_back_the_steady_clock() {
         let ahead = SteadyMark { steady: Steady(u64::MAX / 4), since_boot: 5, boot: "another boot".to_owned() };
-        assert!(SystemClock::start(Some(&ahead)).now().steady >= ahead.steady);
+        assert!(SystemClock::start(Some(&ahead), Steady(0)).now().steady >= ahead.steady);
     }
 
     #[test]
     fn on_the_same_boot_the_steady_clock_goes_on_exactly() {
-        let first = SystemClock::start(None);
+        let first = SystemClock::start(None, Steady(0));
         let mark = SteadyMark { steady: Steady(1_000), ..first.mark() };
-        let second = SystemClock::start(Some(&mark));
+        let second = SystemClock::start(Some(&mark), Steady(0));
         if !mark.boot.is_empty() {
             assert!(second.now().steady < Steady(60_000));
         }

@@ -1,1 +1,7 @@
-fn main() {}
+//! gollmd: see `gollm::daemon`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    gollm::daemon::main()
+}

@@ -1,0 +1,181 @@
+//! gollmd: puts the parts together, serves, and ends in order.
+//!
+//! Start: arguments → into the background, before any thread → logging → hardening → configuration → master secret →
+//! store, rebuilt → socket → ready.
+
+mod admin;
+mod answer;
+mod arguments;
+#[cfg(unix)]
+mod background;
+mod checker;
+mod connection;
+mod journal;
+mod logging;
+mod observe;
+mod safe;
+mod signals;
+mod start;
+mod state;
+mod status;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::config;
+use crate::daemon::arguments::Arguments;
+use crate::daemon::start::Started;
+use crate::daemon::state::Shared;
+use crate::environment::Environment;
+use crate::platform::{self, Phase};
+use crate::time::Clock;
+
+pub use crate::daemon::arguments::command;
+pub use crate::daemon::start::StartError;
+
+/// What `gollmd` is told.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The configuration; none: where it is looked for.
+    pub config: Option<PathBuf>,
+    /// The socket; none: where it usually is.
+    pub socket: Option<PathBuf>,
+    /// The state directory; none: where it usually is.
+    pub state_dir: Option<PathBuf>,
+}
+
+/// The whole of `gollmd`, with the arguments of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    main_with(std::env::args_os())
+}
+
+/// The whole of `gollmd`, with arguments; the first is the program's name.
+#[must_use]
+pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::read(arguments) {
+        Ok(arguments) => arguments,
+        Err(page) => {
+            // Help and version end with 0, wrong arguments with 2; a closed pipe is nothing to tell of.
+            drop(page.print());
+            return ExitCode::from(u8::try_from(page.exit_code()).unwrap_or(2));
+        }
+    };
+    let environment = Environment::of_process();
+    let result = if arguments.check {
+        check(&arguments.options, &environment)
+    } else if arguments.daemonize {
+        in_background(&arguments.options, &environment)
+    } else {
+        logging::begin(logging::Target::Here, &environment);
+        serve(&arguments.options, environment, &mut |_| {})
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            complain(&why);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn complain(why: &StartError) {
+    // With nobody to hear it, the exit status says it.
+    drop(writeln!(std::io::stderr(), "gollmd: {why}"));
+}
+
+/// `--check`: would it start with this configuration?
+fn check(options: &Options, environment: &Environment) -> Result<(), StartError> {
+    let file = config::locate(options.config.as_deref(), environment)?;
+    let settings = config::load(file.as_deref(), environment)?;
+    let endpoint = start::endpoint(options, environment)?;
+    let state = start::state_dir(options, environment)?;
+    let mut out = std::io::stdout().lock();
+    let keys = settings.policy.keys().count();
+    let from = file.map_or_else(|| "the environment alone".to_owned(), |file| file.display().to_string());
+    let lines = format!("{from}: ok ({} providers, {keys} keys)\nsocket: {endpoint}\nstate:  {}\n", settings.policy.providers.len(), state.display());
+    let warnings: String = settings.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
+    write!(out, "{warnings}{lines}").map_err(StartError::Output)
+}
+
+#[cfg(unix)]
+fn in_background(options: &Options, environment: &Environment) -> Result<(), StartError> {
+    background::run(options, environment)
+}
+
+#[cfg(not(unix))]
+fn in_background(_: &Options, _: &Environment) -> Result<(), StartError> {
+    Err(StartError::NoBackground)
+}
+
+/// Starts, serves until a signal ends it, and stops in order. `ready` hears of the moment from which it serves.
+///
+/// # Errors
+/// It can't start, or what was decided last could not be written at the end.
+pub fn serve(options: &Options, environment: Environment, ready: &mut dyn FnMut(&str)) -> Result<(), StartError> {
+    for refused in platform::harden() {
+        tracing::warn!("{refused}");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Runtime)?;
+    runtime.block_on(async {
+        let Started { shared, store, listener } = start::start(options, environment)?;
+        let writer = {
+            let shared = Arc::clone(&shared);
+            std::thread::Builder::new().name("gollmd-journal".to_owned()).spawn(move || journal::run(shared, store)).map_err(StartError::Runtime)?
+        };
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(tick(Arc::clone(&shared)));
+        tokio::spawn(checker::rounds(Arc::clone(&shared)));
+        let accepting = tokio::spawn(connection::accept(Arc::clone(&shared), listener, stopped));
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), socket = %shared.socket, "serving");
+        tell(&Phase::Ready { status: "serving".to_owned() });
+        ready(&shared.socket);
+        signals::until_the_end(&shared).await.map_err(StartError::Runtime)?;
+        tracing::info!("stopping");
+        tell(&Phase::Stopping);
+        // The receivers live in the tasks that are waited for next.
+        drop(stop.send(true));
+        drop(accepting.await);
+        end(&shared, writer)
+    })
+}
+
+/// Writes what is left and closes the store.
+fn end(shared: &Arc<Shared>, writer: std::thread::JoinHandle<Result<(), String>>) -> Result<(), StartError> {
+    shared.lock().stop = true;
+    shared.wake.notify_one();
+    match writer.join() {
+        Ok(Ok(())) => {
+            tracing::info!("stopped");
+            Ok(())
+        }
+        Ok(Err(why)) => Err(StartError::End(why)),
+        Err(_) => Err(StartError::End("the journal's thread failed".to_owned())),
+    }
+}
+
+fn tell(phase: &Phase) {
+    if let Err(why) = platform::notify(phase) {
+        tracing::warn!(error = %why, "the service manager can't be told");
+    }
+}
+
+/// Ends leases when their time is up: sleeps until the next deadline, or until there is an earlier one.
+async fn tick(shared: Arc<Shared>) {
+    /// What has no deadline of its own, such as forgetting old usage, is looked at this often.
+    const LONGEST: std::time::Duration = std::time::Duration::from_secs(3600);
+    loop {
+        let next = answer::tick(&shared);
+        let now = shared.clock.now().steady;
+        let pause = next.map_or(LONGEST, |next| next.since(now).min(LONGEST));
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = shared.sooner.notified() => {}
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! From nothing to a daemon that can serve: configuration, store, rebuilt state, secrets, socket.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::access::Access;
+use crate::broker::{Broker, DamagedRecord, Record};
+use crate::config::problem::ConfigError;
+use crate::config::{self, Settings};
+use crate::daemon::Options;
+use crate::daemon::journal::{CLOCK_KEY, shelf_of};
+use crate::daemon::safe::{Safe, SafeError};
+use crate::daemon::state::{Beginning, Live, Shared};
+use crate::daemon::{admin, status};
+use crate::endpoint::{self, Endpoint, ListenError, Listener, NoPlace};
+use crate::environment::Environment;
+use crate::event::{self, Event, UnknownEvents};
+use crate::id::{KeyId, Uid};
+use crate::platform;
+use crate::probe::{ProbeError, Prober};
+use crate::store::{self, OpenError, Opened, Store, Tree};
+use crate::time::{Clock, Steady, SteadyMark, SystemClock};
+use crate::vault::master::MasterSetting;
+
+/// Why gollmd does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration does not load.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// There is no place for the socket.
+    #[error(transparent)]
+    NoSocket(#[from] NoPlace),
+    /// There is no place for the state.
+    #[error("there is no place for the state: give --state-dir, or set XDG_STATE_HOME or HOME")]
+    NoState,
+    /// A directory can't be made.
+    #[error("the directory {path} can't be made: {why}")]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        why: std::io::Error,
+    },
+    /// The store can't be opened.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The store's records are none of this version.
+    #[error("the store was opened, but {0}; run the gollmd that wrote it, or restore a backup")]
+    Records(#[from] DamagedRecord),
+    /// The journal's events are none of this version.
+    #[error("{0}; run the gollmd that wrote them")]
+    Events(#[from] UnknownEvents),
+    /// The socket can't be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// Live checks can't be made.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+    /// The system refused what every program needs.
+    #[error("the system refused a thread, a pipe or a signal handler: {0}")]
+    Runtime(std::io::Error),
+    /// What was decided last could not be written.
+    #[error("the store could not be closed: {0}; what was acknowledged is in the journal, the next start takes it up")]
+    End(String),
+    /// It can't go into the background.
+    #[error("gollmd can't go into the background: {0}")]
+    Background(String),
+    /// It was started by a service manager.
+    #[error("--daemonize is not for systemd, which needs the process it started: leave it out of the unit")]
+    Supervised,
+    /// There is no background on this system.
+    #[error("--daemonize does not exist on this system: run gollmd as a service")]
+    NoBackground,
+    /// The daemon in the background ended before it served.
+    #[error("{}", if .0.is_empty() { "the daemon ended before it served" } else { .0 })]
+    Child(String),
+    /// Standard output can't be written.
+    #[error("standard output can't be written: {0}")]
+    Output(std::io::Error),
+}
+
+/// Everything that serving needs.
+pub(super) struct Started {
+    pub(super) shared: Arc<Shared>,
+    pub(super) store: Store,
+    pub(super) listener: Listener,
+}
+
+/// Where the daemon listens.
+pub(super) fn endpoint(options: &Options, environment: &Environment) -> Result<Endpoint, NoPlace> {
+    endpoint::own(options.socket.as_deref(), environment, platform::own_uid() == Uid(0))
+}
+
+/// Where the state is: `--state-dir`, `$STATE_DIRECTORY`, `$XDG_STATE_HOME/gollm`, for root `/var/lib/gollm`, else the
+/// home directory's usual place for state.
+pub(super) fn state_dir(options: &Options, environment: &Environment) -> Result<PathBuf, StartError> {
+    if let Some(given) = &options.state_dir {
+        return Ok(given.clone());
+    }
+    if let Some(listed) = environment.value("STATE_DIRECTORY") {
+        return Ok(PathBuf::from(listed.split(':').next().unwrap_or(listed)));
+    }
+    if let Some(home) = environment.path("XDG_STATE_HOME") {
+        return Ok(home.join("gollm"));
+    }
+    if platform::own_uid() == Uid(0) {
+        return Ok(PathBuf::from("/var/lib/gollm"));
+    }
+    environment.path("HOME").map(|home| home.join(".local/state/gollm")).ok_or(StartError::NoState)
+}
+
+/// Makes a directory that only its owner can enter, where it is missing.
+pub(super) fn make_directory(path: &Path) -> Result<(), StartError> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).map_err(|why| StartError::Directory { path: path.to_path_buf(), why })
+}
+
+fn master(setting: config::MasterSetting) -> MasterSetting {
+    match setting {
+        config::MasterSetting::Auto => MasterSetting::Auto,
+        config::MasterSetting::Credential => MasterSetting::Credential,
+        config::MasterSetting::Environment => MasterSetting::Environment,
+        config::MasterSetting::Keyring => MasterSetting::Keyring,
+        config::MasterSetting::File => MasterSetting::File,
+    }
+}
+
+/// Opens everything. The listener comes last: whoever can connect is served.
+pub(super) fn start(options: &Options, environment: Environment) -> Result<Started, StartError> {
+    let file = config::locate(options.config.as_deref(), &environment)?;
+    let settings = config::load(file.as_deref(), &environment)?;
+    let endpoint = endpoint(options, &environment)?;
+    let directory = state_dir(options, &environment)?;
+    if let Some(parent) = directory.parent() {
+        make_directory(parent)?;
+    }
+    let opened = store::open(&directory, &master(settings.master), settings.encrypt_keys, &environment)?;
+    let environment = environment.without("GOLLM_MASTER_PASSWORD");
+    tracing::info!(state = %directory.display(), master = opened.master.name(), fresh = opened.fresh, "the store is open");
+    let prober = Prober::new(settings.key_timeout, &environment)?;
+    let (beginning, store) = rebuild(opened, settings, prober, environment, &endpoint)?;
+    let shared = Arc::new(Shared::new(beginning));
+    apply(&shared);
+    let listener = Listener::bind(&endpoint)?;
+    Ok(Started { shared, store, listener })
+}
+
+/// The state as the store and the journal tell it.
+fn rebuild(opened: Opened, settings: Settings, prober: Prober, environment: Environment, endpoint: &Endpoint) -> Result<(Beginning, Store), StartError> {
+    let mut events = Vec::new();
+    for batch in &opened.events {
+        events.extend(event::decode(batch)?);
+    }
+    let safe = safe_of(&opened, &events);
+    let clock = clock_of(&opened, &events);
+    let policy = admin::whole_policy(&settings, &safe);
+    let records = opened.records.iter().filter_map(|record| Some(Record { shelf: shelf_of(record.tree)?, key: &record.key, value: &record.value }));
+    let broker = Broker::restore(policy, records, &events, clock.now())?;
+    let mut warnings = opened.warnings;
+    for key in opened.unreadable.iter().filter(|(tree, _)| *tree == Tree::Secrets).map(|(_, key)| String::from_utf8_lossy(key)) {
+        warnings.push(format!("the secret of {key} can't be opened: it is damaged; set it again"));
+    }
+    let beginning = Beginning {
+        broker,
+        safe,
+        clock,
+        vault: opened.vault,
+        master: opened.master,
+        access: Access::of(platform::own_uid()),
+        environment,
+        socket: endpoint.to_string(),
+        live: Live { settings, prober: Arc::new(prober), warnings, refused: None },
+    };
+    Ok((beginning, opened.store))
+}
+
+/// The secrets: those in the store, then what the journal says happened to them since.
+fn safe_of(opened: &Opened, events: &[Event]) -> Safe {
+    let mut safe = Safe::default();
+    let refused = |id: &KeyId, why: &SafeError| tracing::error!(key = %id, error = %why, "a secret can't be opened: its key is sealed");
+    for record in opened.records.iter().filter(|record| record.tree == Tree::Secrets) {
+        let Some(id) = std::str::from_utf8(&record.key).ok().and_then(|id| id.parse::<KeyId>().ok()) else { continue };
+        if let Err(why) = safe.load(&opened.vault, &id, &record.value) {
+            refused(&id, &why);
+        }
+    }
+    for event in events {
+        match event {
+            Event::SecretKept { key, sealed } => {
+                if let Err(why) = safe.put(&opened.vault, key, sealed.clone()) {
+                    safe.erase(key);
+                    refused(key, &why);
+                }
+            }
+            Event::SecretErased { key } => safe.erase(key),
+            _ => {}
+        }
+    }
+    safe
+}
+
+/// The steady clock goes on from where the store says it stood.
+fn clock_of(opened: &Opened, events: &[Event]) -> SystemClock {
+    let kept = opened.records.iter().find(|record| record.tree == Tree::Meta && record.key == CLOCK_KEY).and_then(|record| {
+        bincode::serde::decode_from_slice::<SteadyMark, _>(&record.value, bincode::config::standard().with_limit::<4096>()).ok()
+    });
+    let noted = events.iter().rev().find_map(|event| if let Event::Clock(mark) = event { Some(mark.clone()) } else { None });
+    let last = events.iter().filter_map(Event::steady).max().unwrap_or(Steady::from_millis(0));
+    SystemClock::start(noted.or_else(|| kept.map(|(mark, _)| mark)).as_ref(), last)
+}
+
+/// Applies the settings to the rebuilt state.
+fn apply(shared: &Shared) {
+    let live = shared.live();
+    let mut core = shared.lock();
+    core.broker.pass_on(Event::Clock(shared.clock.mark()));
+    let mut warnings = live.warnings.clone();
+    // Everything in the store and the journal is brought together at the first checkpoint.
+    core.secrets_changed = core.safe.entries().map(|(id, _)| id.clone()).collect();
+    warnings.extend(admin::apply(shared, &mut core, &live.settings));
+    drop(core);
+    for warning in status::general_warnings(shared.master).iter().chain(&live.settings.warnings).chain(&warnings) {
+        tracing::warn!("{warning}");
+    }
+    shared.set_live(Live { settings: live.settings.clone(), prober: Arc::clone(&live.prober), warnings, refused: None });
+}

@@ -12,7 +12,7 @@ use crate::protocol::reply::{Reply, Reported};
 use crate::protocol::request::{Op, Outcome, Report, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-const SHORT: Duration = Duration::from_millis(100);
+const SHORT: Duration = Duration::from_millis(300);
 
 async fn impatient(endpoint: &Endpoint) -> Result<Client, Error> {
     Client::builder().socket(endpoint.path()).timeout(SHORT).connect(&Environment::default()).await
@@ -317,4 +317,37 @@ async fn a_daemon_that_owes_every_reply_is_left_for_a_new_connection() {
     }
     let (_heard, _daemon) = fake::serve(listener);
     assert!(client.lease("openai").await.is_ok());
+}
+
+#[tokio::test]
+async fn where_the_first_place_has_no_daemon_the_next_one_serves() {
+    let (directory, endpoint) = place();
+    let stale = Endpoint::at(directory.path().join("stale.sock"));
+    drop(std::os::unix::net::UnixListener::bind(stale.path()).unwrap());
+    let (_heard, _daemon) = fake::serve(Listener::bind(&endpoint).unwrap());
+    let client = Client::open(vec![stale, endpoint], SHORT).await.unwrap();
+    assert!(client.lease("openai").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_hundred_tasks_share_one_connection() {
+    let (_directory, endpoint) = place();
+    let (heard, _daemon) = fake::serve(Listener::bind(&endpoint).unwrap());
+    let client = Client::connect(&endpoint).await.unwrap();
+    let tasks: Vec<_> = (0..100)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                let lease = client.lease("openai").await.unwrap();
+                lease.ok(Usage::tokens(1, 1)).await.unwrap();
+                lease.id().to_string()
+            })
+        })
+        .collect();
+    let mut ids = std::collections::BTreeSet::new();
+    for task in tasks {
+        ids.insert(task.await.unwrap());
+    }
+    assert_eq!(ids.len(), 100);
+    assert_eq!(heard.lock().unwrap().len(), 200);
 }

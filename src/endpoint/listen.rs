@@ -57,6 +57,12 @@ pub enum ListenError {
         /// What stands there.
         path: Endpoint,
     },
+    /// The system has no room for such a path in the address of a socket.
+    #[error("{path} is too long for a socket: choose a path of at most 97 bytes with --socket")]
+    TooLong {
+        /// The path.
+        path: Endpoint,
+    },
     /// The system refuses.
     #[error("can't {act} {}: {why}", path.display())]
     System {
@@ -153,8 +159,9 @@ impl Listener {
 }
 
 fn peer(stream: &SystemStream) -> io::Result<Peer> {
-    let known = stream.peer_creds()?;
     let nameless = || io::Error::new(io::ErrorKind::PermissionDenied, "the kernel does not say who the caller is");
+    // Also fails for a caller whose process can't be seen from the daemon's pid namespace.
+    let known = stream.peer_creds().map_err(|_| nameless())?;
     let uid = known.euid().ok_or_else(nameless)?;
     let gid = known.egid().ok_or_else(nameless)?;
     Ok(Peer { uid: Uid(uid), gid, pid: known.pid() })
@@ -299,6 +306,15 @@ mod tests {
         fs::write(endpoint.path(), "precious").unwrap();
         assert!(matches!(Listener::bind(&endpoint), Err(ListenError::NotASocket { .. })));
         assert_eq!(fs::read_to_string(endpoint.path()).unwrap(), "precious");
+    }
+
+    #[tokio::test]
+    async fn a_path_that_no_socket_can_have_is_told_so() {
+        let (directory, _) = place();
+        let endpoint = Endpoint::at(directory.path().join("x".repeat(100)));
+        assert!(matches!(Listener::bind(&endpoint), Err(ListenError::TooLong { .. })));
+        let left: Vec<_> = fs::read_dir(directory.path()).unwrap().collect();
+        assert_eq!(left.len(), 1, "the lock alone: {left:?}");
     }
 
     #[tokio::test]

@@ -12,7 +12,7 @@ use crate::protocol::reply::Reply;
 use crate::protocol::request::{Op, Outcome, Report};
 use tokio::io::AsyncWriteExt;
 
-const SHORT: Duration = Duration::from_millis(100);
+const SHORT: Duration = Duration::from_millis(300);
 
 fn impatient(endpoint: &Endpoint) -> Result<Client, Error> {
     Client::builder().socket(endpoint.path()).timeout(SHORT).connect_blocking(&Environment::default())

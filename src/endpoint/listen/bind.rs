@@ -70,8 +70,12 @@ pub(super) fn in_private(path: &Path) -> Result<(SystemListener, (u64, u64)), Li
 
 fn bind_and_move(inside: &Path, path: &Path) -> Result<(SystemListener, (u64, u64)), ListenError> {
     let place = Endpoint::at(inside);
-    let named = place.name().map_err(refused("listen on", path))?;
-    let system = ListenerOptions::new().name(named).reclaim_name(false).create_tokio().map_err(refused("listen on", path))?;
+    let on = |why: io::Error| match why.kind() {
+        io::ErrorKind::InvalidInput => ListenError::TooLong { path: Endpoint::at(path) },
+        _ => refused("listen on", path)(why),
+    };
+    let named = place.name().map_err(on)?;
+    let system = ListenerOptions::new().name(named).reclaim_name(false).create_tokio().map_err(on)?;
     fs::set_permissions(inside, Permissions::from_mode(0o600)).map_err(refused("set the mode of", inside))?;
     let made = fs::symlink_metadata(inside).map_err(refused("look at", inside))?;
     fs::rename(inside, path).map_err(refused("put the socket at", path))?;

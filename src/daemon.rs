@@ -138,8 +138,7 @@ pub fn serve(options: &Options, environment: Environment, ready: &mut dyn FnMut(
         signals::until_the_end(&shared).await.map_err(StartError::Runtime)?;
         tracing::info!("stopping");
         tell(&Phase::Stopping);
-        // The receivers live in the tasks that are waited for next.
-        drop(stop.send(true));
+        stop.send_replace(true);
         drop(accepting.await);
         end(&shared, writer)
     })

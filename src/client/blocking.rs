@@ -76,7 +76,7 @@ impl Client {
     }
 
     pub(super) fn open(places: Vec<Endpoint>, timeout: Duration) -> Result<Self, Error> {
-        let shared = Shared { places, clock: SystemClock::start(None), link: Mutex::new(None) };
+        let shared = Shared { places, clock: SystemClock::start(None, crate::time::Steady::default()), link: Mutex::new(None) };
         let deadline = Deadline::within(&shared.clock, timeout);
         let link = shared.connect(&deadline, "connect", timeout)?;
         *shared.link.lock().unwrap_or_else(PoisonError::into_inner) = Some(link);

@@ -65,6 +65,6 @@ impl Console<'_> {
 
     /// The wall clock.
     pub(crate) fn now(&self) -> Timestamp {
-        SystemClock::start(None).now().wall
+        SystemClock::start(None, crate::time::Steady::default()).now().wall
     }
 }

@@ -233,7 +233,7 @@ pub(crate) async fn reload(shared: Arc<Shared>, asker: Option<Asker>) -> Reply {
         Err(why) => {
             tracing::error!(error = %why, "the configuration was not reloaded: nothing was changed");
             let live = shared.live();
-            shared.set_live(Live { settings: live.settings.clone(), prober: Arc::clone(&live.prober), warnings: live.warnings.clone(), refused: Some(why.clone()) });
+            shared.set_live(Live { settings: Arc::clone(&live.settings), prober: Arc::clone(&live.prober), warnings: live.warnings.clone(), refused: Some(why.clone()) });
             Reply::Error(refused(format!("the configuration does not load, nothing was changed:\n{why}")))
         }
     };
@@ -254,7 +254,7 @@ fn take_up(shared: &Shared, settings: Settings, prober: Prober) -> tokio::sync::
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    shared.set_live(Live { settings, prober: Arc::new(prober), warnings, refused: None });
+    shared.set_live(Live { settings: Arc::new(settings), prober: Arc::new(prober), warnings, refused: None });
     tracing::info!("the configuration was reloaded");
     shared.sooner.notify_one();
     core.until_durable(shared)

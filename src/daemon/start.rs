@@ -12,7 +12,8 @@ use crate::daemon::journal::{CLOCK_KEY, shelf_of};
 use crate::daemon::safe::{Safe, SafeError};
 use crate::daemon::state::{Beginning, Live, Shared};
 use crate::daemon::{admin, status};
-use crate::endpoint::{self, Endpoint, ListenError, Listener, NoPlace};
+use crate::endpoint::listen::{ListenError, Listener};
+use crate::endpoint::{self, Endpoint, NoPlace};
 use crate::environment::Environment;
 use crate::event::{self, Event, UnknownEvents};
 use crate::id::{KeyId, Uid};
@@ -173,7 +174,7 @@ fn rebuild(opened: Opened, settings: Settings, prober: Prober, environment: Envi
         access: Access::of(platform::own_uid()),
         environment,
         socket: endpoint.to_string(),
-        live: Live { settings, prober: Arc::new(prober), warnings, refused: None },
+        live: Live { settings: Arc::new(settings), prober: Arc::new(prober), warnings, refused: None },
     };
     Ok((beginning, opened.store))
 }
@@ -226,5 +227,5 @@ fn apply(shared: &Shared) {
     for warning in status::general_warnings(shared.master).iter().chain(&live.settings.warnings).chain(&warnings) {
         tracing::warn!("{warning}");
     }
-    shared.set_live(Live { settings: live.settings.clone(), prober: Arc::clone(&live.prober), warnings, refused: None });
+    shared.set_live(Live { settings: Arc::clone(&live.settings), prober: Arc::clone(&live.prober), warnings, refused: None });
 }

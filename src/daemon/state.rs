@@ -16,7 +16,8 @@ use crate::id::KeyId;
 use crate::probe::Prober;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::time::{Clock, Now, SystemClock};
-use crate::vault::{MasterSource, Vault};
+use crate::vault::Vault;
+use crate::vault::master::MasterSource;
 
 /// Events that wait while the store can't be written; past it nothing is leased.
 const BACKLOG_MAX: usize = 200_000;
@@ -62,7 +63,7 @@ pub(crate) struct Shared {
 
 /// What a reload replaces.
 pub(crate) struct Live {
-    pub(crate) settings: Settings,
+    pub(crate) settings: Arc<Settings>,
     pub(crate) prober: Arc<Prober>,
     /// What came up when the configuration was applied.
     pub(crate) warnings: Vec<String>,

@@ -7,7 +7,7 @@ use crate::id::{KeyId, ProviderName};
 use crate::protocol::error::ErrorReply;
 use crate::protocol::reply::{Counts, Reply, Status};
 use crate::time::Clock;
-use crate::vault::MasterSource;
+use crate::vault::master::MasterSource;
 
 /// Everything that `gollmctl status` shows.
 pub(crate) fn status(shared: &Shared) -> Status {

@@ -257,13 +257,23 @@ pub enum AppendError {
     Vault(#[from] VaultError),
 }
 
+impl AppendError {
+    /// The same for a checkpoint that waits for an earlier one: it does not count itself.
+    fn before(self) -> Self {
+        match self {
+            Self::Behind { path, why } => Self::Disk { path, cause: io::Error::other(why) },
+            other => other,
+        }
+    }
+}
+
 /// A store that is open, and locked against other processes. One owner uses it.
 pub struct Store {
     dir: PathBuf,
     vault: Arc<Vault>,
     journal: Journal,
     backend: Box<dyn Backend>,
-    /// What the backend holds, once `pending` is applied the state before it.
+    /// What the backend holds, or held before `pending`.
     ledger: Ledger,
     epoch: u64,
     /// A checkpoint that is in the journal, and not yet in the backend and the manifest.
@@ -294,7 +304,7 @@ impl Store {
     /// # Errors
     /// [`AppendError::Behind`]: it counts, and will be completed. Any other: it does not count, and the events stay.
     pub fn checkpoint(&mut self, changes: &[Change]) -> Result<(), AppendError> {
-        self.settle()?;
+        self.settle().map_err(AppendError::before)?;
         let rows = self.sealed(changes)?;
         let after = self.ledger_after(&rows)?;
         let parts = batch::encode(&rows);

@@ -30,23 +30,23 @@ pub(super) fn reach(_: Step) -> io::Result<()> {
 
 #[cfg(test)]
 thread_local! {
-    static STRUCK: std::cell::Cell<Option<(Step, u32)>> = const { std::cell::Cell::new(None) };
+    static STRUCK: std::cell::RefCell<Vec<(Step, u32)>> = const { std::cell::RefCell::new(Vec::new()) };
 }
 
-/// Lets this thread's store fail at `step` until it is called again; `None` mends the disk. `after` visits go well before.
+/// Lets this thread's store fail at each of these steps, after so many visits that go well, until it is called again.
 #[cfg(test)]
-pub(super) fn strike(step: Option<Step>, after: u32) {
-    STRUCK.set(step.map(|step| (step, after)));
+pub(super) fn strike(steps: &[(Step, u32)]) {
+    STRUCK.set(steps.to_vec());
 }
 
 #[cfg(test)]
 pub(super) fn reach(step: Step) -> io::Result<()> {
-    match STRUCK.get() {
-        Some((struck, 0)) if struck == step => Err(io::Error::from(io::ErrorKind::StorageFull)),
-        Some((struck, left)) if struck == step => {
-            STRUCK.set(Some((struck, left - 1)));
+    STRUCK.with_borrow_mut(|struck| match struck.iter_mut().find(|(at, _)| *at == step) {
+        Some((_, 0)) => Err(io::Error::from(io::ErrorKind::StorageFull)),
+        Some((_, left)) => {
+            *left -= 1;
             Ok(())
         }
-        _ => Ok(()),
-    }
+        None => Ok(()),
+    })
 }

@@ -30,14 +30,17 @@ pub(super) struct Checkpoint {
     pub(super) after: Ledger,
 }
 
+/// A record of events: its number, and its content.
+pub(super) type Events = (u64, Vec<u8>);
+
 /// All that a journal tells.
 pub(super) struct Replay {
     /// The record before the oldest that is there.
     pub(super) before: Link,
     /// In order.
     pub(super) checkpoints: Vec<Checkpoint>,
-    /// Number and content, in order.
-    pub(super) events: Vec<(u64, Vec<u8>)>,
+    /// In order.
+    pub(super) events: Vec<Events>,
     pub(super) end: End,
 }
 
@@ -119,7 +122,7 @@ fn unreadable(dir: &Path, number: u64, why: Unreadable) -> OpenError {
 }
 
 /// The complete checkpoints, and all events.
-fn sort(records: Vec<Record>) -> Option<(Vec<Checkpoint>, Vec<(u64, Vec<u8>)>)> {
+fn sort(records: Vec<Record>) -> Option<(Vec<Checkpoint>, Vec<Events>)> {
     let (mut checkpoints, mut events, mut parts) = (Vec::new(), Vec::new(), Vec::new());
     for (kind, body, seq) in records {
         match kind {

@@ -17,6 +17,10 @@ use super::{StoreId, VaultError, cipher};
 /// A keyring that answers in no such time is taken for mute: it may be waiting for a person, or for ever.
 const RING_LIMIT: Duration = Duration::from_secs(5);
 
+/// Said at each start, where nobody has asked for the file.
+const BESIDE: &str = "the master secret lies in `master.key` beside what it protects: a copy of the state directory is a copy of all keys; \
+    give a systemd credential or GOLLM_MASTER_PASSWORD at the first start of a new store to avoid it";
+
 /// Longest master secret, in bytes.
 const LONGEST: usize = 64 * 1024;
 
@@ -190,14 +194,13 @@ pub(super) fn make(setting: &MasterSetting, dir: &Path, environment: &Environmen
     }
     match setting {
         MasterSetting::Keyring => make_in_ring(store, ring).map_err(VaultError::Keyring),
-        MasterSetting::File => make_in_file(dir, Vec::new()),
+        MasterSetting::File => make_in_file(dir),
         MasterSetting::Auto => match make_in_ring(store, ring) {
             Ok(found) => Ok(found),
             Err(why) => {
-                let warning = format!(
-                    "the keyring {why}: the master secret lies in `master.key` beside what it protects; a copy of the directory is a copy of all keys"
-                );
-                make_in_file(dir, vec![warning])
+                let mut found = make_in_file(dir)?;
+                found.warnings.extend([format!("no keyring was used: it {why}"), BESIDE.to_owned()]);
+                Ok(found)
             }
         },
         MasterSetting::Credential | MasterSetting::Environment | MasterSetting::Password(_) => {
@@ -223,7 +226,8 @@ pub(super) fn find(
             let text = ring.read(&store.to_string()).map_err(VaultError::Keyring)?.ok_or(VaultError::Keyring(RingFault::Empty))?;
             Ok(Found { secret: Zeroizing::new(text.as_bytes().to_vec()), source: MasterSource::Keyring, warnings: Vec::new() })
         }
-        (MasterSource::File, MasterSetting::File | MasterSetting::Auto) => read_file(dir, made_with),
+        (MasterSource::File, MasterSetting::File) => read_file(dir, made_with),
+        (MasterSource::File, MasterSetting::Auto) => read_file(dir, made_with).map(|found| Found { warnings: vec![BESIDE.to_owned()], ..found }),
         (wanted, _) => Err(VaultError::NoMaster { wanted, made_with }),
     }
 }
@@ -285,14 +289,14 @@ fn make_in_ring(store: StoreId, ring: &dyn Ring) -> Result<Found, RingFault> {
 }
 
 /// Makes `master.key`, or takes the one that an unfinished start has left.
-fn make_in_file(dir: &Path, warnings: Vec<String>) -> Result<Found, VaultError> {
+fn make_in_file(dir: &Path) -> Result<Found, VaultError> {
     let path = dir.join("master.key");
     let there = disk::read(&path).map_err(|cause| VaultError::Io { path: path.clone(), cause })?.map(Zeroizing::new);
     if there.is_none() {
         let secret = fresh_secret()?;
         disk::replace(&path, secret.as_bytes()).map_err(|cause| VaultError::Io { path, cause })?;
     }
-    read_file(dir, MasterSource::File).map(|found| Found { warnings, ..found })
+    read_file(dir, MasterSource::File)
 }
 
 fn read_file(dir: &Path, made_with: MasterSource) -> Result<Found, VaultError> {
@@ -344,7 +348,7 @@ mod tests {
         assert_eq!(made(&both, &ring).source, MasterSource::Environment);
         assert_eq!(made(&Environment::default(), &ring).source, MasterSource::Keyring);
         let file = made(&Environment::default(), &NoRing);
-        assert_eq!((file.source, file.warnings.len()), (MasterSource::File, 1));
+        assert_eq!((file.source, file.warnings.len()), (MasterSource::File, 2));
         assert_eq!(made(&Environment::default(), &NoRing).secret, file.secret);
     }
 

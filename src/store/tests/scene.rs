@@ -31,12 +31,38 @@ impl Scene {
         open_at(self.dir.path(), "correct horse")
     }
 
+    /// Why the store is refused; twice, since the first try must change nothing that the second one could mistake for a store.
+    pub(super) fn refusal(&self) -> String {
+        let first = self.open().err().expect("the store opens").to_string();
+        assert_eq!(self.open().err().expect("the store opens at the second try").to_string(), first);
+        first
+    }
+
     /// A copy of the directory as it is now: what a machine that loses its power now finds at its next start.
     pub(super) fn copy(&self) -> Self {
         let copy = Self::new();
         copy_dir(self.dir.path(), copy.dir.path());
         copy
     }
+
+    /// The segments of the journal, oldest first.
+    pub(super) fn segments(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.path("journal")).unwrap().map(|entry| entry.unwrap().path());
+        let mut segments: Vec<_> = entries.filter(|path| path.extension().is_some_and(|end| end == "journal")).collect();
+        segments.sort();
+        segments
+    }
+
+    /// Changes the bytes of a file.
+    pub(super) fn edit(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
+        edit(&self.path(name), change);
+    }
+}
+
+pub(super) fn edit(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = fs::read(path).unwrap();
+    change(&mut bytes);
+    fs::write(path, bytes).unwrap();
 }
 
 pub(super) fn open_at(dir: &Path, password: &str) -> Result<Opened, OpenError> {
@@ -44,7 +70,13 @@ pub(super) fn open_at(dir: &Path, password: &str) -> Result<Opened, OpenError> {
     open(dir, &MasterSetting::Auto, true, &environment, Scale { segment: SEGMENT, cost: Cost::LEAST })
 }
 
-pub(super) fn copy_dir(from: &Path, to: &Path) {
+/// Puts a copy of `from` in the place of `to`.
+pub(super) fn put_back(from: &Path, to: &Path) {
+    fs::remove_dir_all(to).unwrap();
+    copy_dir(from, to);
+}
+
+fn copy_dir(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -61,6 +93,11 @@ pub(super) fn copy_dir(from: &Path, to: &Path) {
 /// A change of the tree `usage`.
 pub(super) fn change(key: &str, value: &str) -> Change {
     Change { tree: Tree::Usage, key: key.into(), value: Some(Zeroizing::new(value.into())) }
+}
+
+/// A removal from the tree `usage`.
+pub(super) fn removal(key: &str) -> Change {
+    Change { tree: Tree::Usage, key: key.into(), value: None }
 }
 
 /// The records of an opened store as text.

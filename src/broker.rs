@@ -10,6 +10,9 @@ mod select;
 mod settle;
 mod view;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -24,10 +27,11 @@ use crate::health::{AccountHealth, KeyHealth};
 use crate::id::{AccountName, KeyId, ProviderName};
 use crate::lease::Leases;
 use crate::limits::{Limits, Meter, Moves};
+use crate::money::Usd;
 use crate::policy::{KeyPolicy, Policy, ProviderPolicy};
 use crate::protocol::request::Outcome;
 use crate::rotation::round_robin::Schedule;
-use crate::time::{Now, Steady, Timestamp};
+use crate::time::{Day, Now, Steady, Timestamp};
 use crate::usage::{Entry, Ledger};
 
 pub use crate::broker::records::{Change, DamagedRecord, Record, Shelf};
@@ -271,7 +275,7 @@ impl Broker {
             Event::Expired { number, at } => self.apply_expired(*number, *at),
             Event::Recorded(recorded) => {
                 let key = self.key_ix(&recorded.key);
-                self.charge(key, &recorded.usage, recorded.at);
+                self.charge(key, recorded.usage.cost, recorded.at.wall.day());
                 let entry = Entry {
                     key: &recorded.key,
                     model: recorded.model.as_ref(),
@@ -352,8 +356,9 @@ impl Broker {
         let lease = &settled.lease;
         let key = self.key_ix(&lease.key);
         if let crate::lease::Standing::Expired(expired) = self.leases.standing(lease.number) {
-            self.keys[key].meter.refund(lease.estimate, expired.day());
-            self.global.refund(lease.estimate, expired.day());
+            let day = lease.at.wall.day();
+            self.keys[key].meter.refund(lease.estimate, day);
+            self.global.refund(lease.estimate, day);
             self.ledger.take_back(&lease.key, lease.model.as_ref(), lease.caller, lease.estimate, expired.charged);
         }
         if self.leases.settle(lease.number, settled.at.steady).is_some() {
@@ -374,7 +379,7 @@ impl Broker {
         if let Some(provider) = self.providers.get_mut(&lease.key.provider) {
             provider.breaker.note(settled.outcome, settled.at.steady);
         }
-        self.charge(key, &settled.usage, settled.at);
+        self.charge(key, settled.usage.cost, lease.at.wall.day());
         let entry = Entry {
             key: &lease.key,
             model: settled.model.as_ref(),
@@ -395,14 +400,16 @@ impl Broker {
         self.global.release(lease.estimate);
         self.end_trial(key, number);
         let usage = Usage { cost: lease.estimate, ..Usage::default() };
-        self.charge(key, &usage, at);
+        self.charge(key, usage.cost, lease.at.wall.day());
         self.ledger.book(&Entry { key: &lease.key, model: lease.model.as_ref(), caller: lease.caller, outcome: Outcome::Ok, usage, at: at.wall });
         self.dirty.leases.insert(number);
     }
 
-    fn charge(&mut self, key: KeyIx, usage: &Usage, at: Now) {
-        self.keys[key].meter.charge(usage.cost, at.wall.day());
-        self.global.charge(usage.cost, at.wall.day());
+    /// Books a cost against the limits of a day. A lease counts for the UTC day on which it was given: its estimate was
+    /// checked against that day's limit, so no change of the clock in between can make it pass another day's.
+    fn charge(&mut self, key: KeyIx, cost: Usd, day: Day) {
+        self.keys[key].meter.charge(cost, day);
+        self.global.charge(cost, day);
         self.touch(key);
     }
 
@@ -453,12 +460,17 @@ impl Broker {
 
     /// Raises the alert of each cost limit that passed its threshold, once a day and limit.
     fn raise_alerts(&mut self, now: Now) {
-        let share = self.policy.cost_alert_threshold;
         for key in self.keys.all() {
-            if self.keys[key].meter.alert_due(self.keys[key].limits(), share, now) {
-                let id = self.keys[key].id.clone();
-                self.emit(Event::Alerted { key: Some(id), at: now });
-            }
+            self.raise_alert(key, now);
+        }
+    }
+
+    /// Raises the alert of a key's cost limit and of the global one, where it is due.
+    fn raise_alert(&mut self, key: KeyIx, now: Now) {
+        let share = self.policy.cost_alert_threshold;
+        if self.keys[key].meter.alert_due(self.keys[key].limits(), share, now) {
+            let id = self.keys[key].id.clone();
+            self.emit(Event::Alerted { key: Some(id), at: now });
         }
         if self.global.alert_due(self.global_limits(), share, now) {
             self.emit(Event::Alerted { key: None, at: now });

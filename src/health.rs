@@ -144,14 +144,15 @@ pub struct AccountHealth {
 pub type Against = (Reason, Option<Steady>);
 
 impl KeyHealth {
-    /// A rate limit was met with a lease for `model`. `jitter` (0.0 to 1.0) spreads what comes back.
+    /// A rate limit was met with a lease for `model`; `asked` is how long the provider wants to be left alone. Where it does
+    /// not say, `jitter` (0.0 to 1.0) spreads what comes back.
     pub fn rate_limited(&mut self, model: Option<&ModelName>, asked: Option<Duration>, now: Now, jitter: f64) -> Steady {
         let aside = match model {
             Some(model) => &mut self.model_entry(model, now).aside,
             None => &mut self.aside,
         };
-        let span = asked.map_or_else(|| aside.doubled(COOL_FIRST, COOL_LONGEST), |asked| asked.min(BELIEVED));
-        let until = now.steady.after(span.mul_f64(1.0 + jitter.clamp(0.0, 1.0) * 0.1));
+        let guessed = aside.doubled(COOL_FIRST, COOL_LONGEST).mul_f64(1.0 + jitter.clamp(0.0, 1.0) * 0.1);
+        let until = now.steady.after(asked.map_or(guessed, |asked| asked.min(BELIEVED)));
         aside.put(until);
         if model.is_none() {
             self.cause = Some(Cause::RateLimited);

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::Granted;
 use crate::lease::settled::Numbers;
 use crate::limits::Horizon;
-use crate::time::{Day, Now, Steady, Timestamp};
+use crate::time::{Now, Steady, Timestamp};
 
 /// A report after a lease has run out still counts for this long.
 pub const LATE: Duration = Duration::from_secs(86_400);
@@ -26,16 +26,8 @@ const NUMBERS_STEP: u64 = 1024;
 pub struct Expired {
     /// The lease.
     pub lease: Granted,
-    /// The day and hour that its estimate was charged to.
+    /// When its estimate was booked as usage.
     pub charged: Timestamp,
-}
-
-impl Expired {
-    /// The day that its estimate was charged to.
-    #[must_use]
-    pub fn day(&self) -> Day {
-        self.charged.day()
-    }
 }
 
 /// What is known of a lease.

@@ -11,6 +11,9 @@ use crate::time::{Day, Now, Steady};
 /// A lease given in minute `m` stops counting when minute `m + KEPT_MINUTES` begins: never early, at most a minute late.
 const KEPT_MINUTES: u64 = 61;
 
+/// A limit that no time gives room in.
+pub const NEVER: Steady = Steady::from_millis(u64::MAX);
+
 /// Days whose cost is kept for limits; a clock set back finds the cost of its day again.
 const KEPT_DAYS: usize = 8;
 
@@ -224,12 +227,15 @@ impl Meter {
         if let Some(limit) = limits.rate
             && self.window.count(now.steady) >= limit
         {
-            return Err(Spent::Rate(if limit == 0 { Steady::from_millis(u64::MAX) } else { self.window.free_at(limit, now.steady) }));
+            return Err(Spent::Rate(if limit == 0 { NEVER } else { self.window.free_at(limit, now.steady) }));
         }
         let Some(limit) = limits.cost else {
             return Ok(());
         };
         let settled = self.cost_today(now);
+        if estimate > limit || limit == Usd::ZERO {
+            return Err(Spent::Cost(NEVER));
+        }
         if settled >= limit || settled.saturating_add(estimate) > limit {
             return Err(Spent::Cost(now.midnight()));
         }

@@ -6,7 +6,7 @@ use crate::catalogue::prices::{self, Price};
 use crate::event::{Ahead, Event, Granted};
 use crate::health::{Against, Trial};
 use crate::id::{KeyId, ModelName, ProviderName};
-use crate::limits::Spent;
+use crate::limits::{NEVER, Spent};
 use crate::money::Usd;
 use crate::policy::{ChoicePer, ProviderPolicy};
 use crate::protocol::error::{ErrorCode, ErrorReply, KeyRefusal, Reason};
@@ -170,13 +170,13 @@ impl Broker {
     fn check_global(&self, ask: Ask<'_>) -> Result<(), Against> {
         self.global
             .check(self.global_limits(), ask.estimate, ask.now)
-            .map_err(|spent| self.spent(spent, Reason::GlobalRateLimited, Reason::GlobalCostLimited, ask.now))
+            .map_err(|spent| self.spent(spent, Reason::GlobalRateLimited, Reason::GlobalCostLimited))
     }
 
-    fn spent(&self, spent: Spent, rate: Reason, cost: Reason, now: Now) -> Against {
+    fn spent(&self, spent: Spent, rate: Reason, cost: Reason) -> Against {
         match spent {
-            Spent::Rate(until) => (rate, (until.since(now.steady).as_secs() < 86_400).then_some(until)),
-            Spent::Cost(until) => (cost, Some(until)),
+            Spent::Rate(until) => (rate, Some(until).filter(|until| *until != NEVER)),
+            Spent::Cost(until) => (cost, Some(until).filter(|until| *until != NEVER)),
             Spent::Reserved(until) => (cost, Some(self.leases.first_deadline().map_or(until, |first| first.min(until)))),
         }
     }
@@ -205,10 +205,7 @@ impl Broker {
             });
             return Err((Reason::OnTrial, until));
         }
-        entry
-            .meter
-            .check(entry.limits(), ask.estimate, ask.now)
-            .map_err(|spent| self.spent(spent, Reason::RateLimited, Reason::CostLimited, ask.now))?;
+        entry.meter.check(entry.limits(), ask.estimate, ask.now).map_err(|spent| self.spent(spent, Reason::RateLimited, Reason::CostLimited))?;
         Ok(if own == Trial::On || shared == Trial::On { Trial::On } else { Trial::Off })
     }
 

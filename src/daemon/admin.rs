@@ -53,17 +53,27 @@ pub(crate) fn key_set(shared: &Shared, core: &mut Core, request: &KeySet) -> Res
         return Err(refused(format!("the secret was not kept: {}", shape::message(provider.kind, fit))));
     }
     let configured = live.settings.policy.provider(&id.provider).is_some_and(|provider| provider.key(&id.key).is_some());
-    let has_settings =
-        request.rate_limit.is_some() || request.cost_limit.is_some() || request.enabled.is_some() || request.weight.is_some() || request.account.is_some();
+    let has_settings = request.rate_limit.is_some()
+        || request.cost_limit.is_some()
+        || request.enabled.is_some()
+        || request.weight.is_some()
+        || request.account.is_some();
     if configured && has_settings {
         return Err(refused(format!("`{id}` stands in the configuration: change its limits there and reload; its secret can be set without them")));
     }
     if request.weight == Some(0) || request.rate_limit == Some(0) {
         return Err(refused("`weight` and `rate_limit` are at least 1; to keep a key from being used, disable it".to_owned()));
     }
-    let over = live.settings.secrets.get(&id).and_then(|source| source.read(&shared.environment).ok()).map(|secret| shared.vault.fingerprint(&secret));
+    let over =
+        live.settings.secrets.get(&id).and_then(|source| source.read(&shared.environment).ok()).map(|secret| shared.vault.fingerprint(&secret));
     let kept = core.safe.entry(&id).and_then(|entry| settings_of(&entry.origin));
-    let settings = if configured { None } else if has_settings || kept.is_none() { Some(KeySettings::of(request)) } else { kept };
+    let settings = if configured {
+        None
+    } else if has_settings || kept.is_none() {
+        Some(KeySettings::of(request))
+    } else {
+        kept
+    };
     let sealed = seal(&shared.vault, &id, &request.secret, &Origin::Set { over, settings }).map_err(|why| failed(&id, &why))?;
     core.keep_secret(shared, &id, sealed).map_err(|why| failed(&id, &why))?;
     let policy = whole_policy(&live.settings, &core.safe);
@@ -89,7 +99,9 @@ fn settings_of(origin: &Origin) -> Option<KeySettings> {
 pub(crate) fn key_remove(shared: &Shared, core: &mut Core, id: &KeyId) -> Result<(), ErrorReply> {
     let live = shared.live();
     if live.settings.policy.provider(&id.provider).is_some_and(|provider| provider.key(&id.key).is_some()) {
-        return Err(refused(format!("`{id}` stands in the configuration: remove it there and reload; `gollmctl key disable {id}` keeps it from being used")));
+        return Err(refused(format!(
+            "`{id}` stands in the configuration: remove it there and reload; `gollmctl key disable {id}` keeps it from being used"
+        )));
     }
     if core.safe.entry(id).is_none() {
         return Err(ErrorReply::new(ErrorCode::UnknownKey, format!("no key `{id}` was set")));
@@ -104,7 +116,10 @@ pub(crate) fn key_remove(shared: &Shared, core: &mut Core, id: &KeyId) -> Result
 fn provider_of(settings: &Settings, name: &ProviderName) -> Result<ProviderPolicy, ErrorReply> {
     let configured = settings.policy.provider(name).cloned();
     configured.or_else(|| from_catalogue(settings, name)).ok_or_else(|| {
-        ErrorReply::new(ErrorCode::UnknownProvider, format!("no provider `{name}` is configured, and the catalogue does not know it: add it to the configuration with `base_url` and `kind`"))
+        ErrorReply::new(
+            ErrorCode::UnknownProvider,
+            format!("no provider `{name}` is configured, and the catalogue does not know it: add it to the configuration with `base_url` and `kind`"),
+        )
     })
 }
 
@@ -233,7 +248,12 @@ pub(crate) async fn reload(shared: Arc<Shared>, asker: Option<Asker>) -> Reply {
         Err(why) => {
             tracing::error!(error = %why, "the configuration was not reloaded: nothing was changed");
             let live = shared.live();
-            shared.set_live(Live { settings: Arc::clone(&live.settings), prober: Arc::clone(&live.prober), warnings: live.warnings.clone(), refused: Some(why.clone()) });
+            shared.set_live(Live {
+                settings: Arc::clone(&live.settings),
+                prober: Arc::clone(&live.prober),
+                warnings: live.warnings.clone(),
+                refused: Some(why.clone()),
+            });
             Reply::Error(refused(format!("the configuration does not load, nothing was changed:\n{why}")))
         }
     };

@@ -58,10 +58,9 @@ impl Answer {
 pub(crate) async fn when_durable(reply: Reply, durable: oneshot::Receiver<Result<(), String>>) -> Reply {
     match durable.await {
         Ok(Ok(())) => reply,
-        Ok(Err(why)) => Reply::Error(ErrorReply::new(
-            ErrorCode::Internal,
-            format!("the store can't be written: {why}; ask again, what is repeated counts once"),
-        )),
+        Ok(Err(why)) => {
+            Reply::Error(ErrorReply::new(ErrorCode::Internal, format!("the store can't be written: {why}; ask again, what is repeated counts once")))
+        }
         Err(_) => Reply::Error(ErrorReply::new(ErrorCode::Internal, "the daemon is stopping; ask again, what is repeated counts once")),
     }
 }
@@ -93,7 +92,9 @@ pub(crate) fn answer(shared: &Arc<Shared>, asker: Asker, op: Op) -> Answer {
         }
         Op::Validate(request) => Answer::Later(Box::pin(checker::validate(Arc::clone(shared), request))),
         Op::KeySet(request) => admin::act(shared, asker, "key_set", |core| admin::key_set(shared, core, &request)),
-        Op::KeyRemove(request) => admin::act(shared, asker, "key_remove", |core| admin::key_remove(shared, core, &KeyId { provider: request.provider, key: request.key_name })),
+        Op::KeyRemove(request) => admin::act(shared, asker, "key_remove", |core| {
+            admin::key_remove(shared, core, &KeyId { provider: request.provider, key: request.key_name })
+        }),
         Op::KeyEnable(request) => {
             let id = KeyId { provider: request.provider, key: request.key_name };
             admin::act(shared, asker, "key_enable", |core| core.decide(shared, |broker, moment| broker.key_enable(&id, moment)))
@@ -109,7 +110,9 @@ pub(crate) fn answer(shared: &Arc<Shared>, asker: Asker, op: Op) -> Answer {
 
 /// Runs what takes long off the thread that serves.
 pub(crate) async fn blocking(work: impl FnOnce() -> Reply + Send + 'static) -> Reply {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Reply::Error(ErrorReply::new(ErrorCode::Internal, "the request failed in the daemon; its log says why")))
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|_| Reply::Error(ErrorReply::new(ErrorCode::Internal, "the request failed in the daemon; its log says why")))
 }
 
 fn you(asker: Asker) -> You {
@@ -148,7 +151,8 @@ fn select(shared: &Arc<Shared>, caller: Caller, request: &Select) -> Answer {
             shared.wake_journal(&core);
         }
         drop(core);
-        let lease = entry.as_ref().and_then(|entry| entry.open(&shared.vault, &grant.lease.key).ok()).and_then(|secret| leased(shared, &grant, secret));
+        let lease =
+            entry.as_ref().and_then(|entry| entry.open(&shared.vault, &grant.lease.key).ok()).and_then(|secret| leased(shared, &grant, secret));
         if let Some(lease) = lease {
             return match wait {
                 Some(wait) => Answer::Durable(Reply::Lease(lease), wait),
@@ -239,7 +243,10 @@ fn renew(shared: &Arc<Shared>, caller: Caller, request: &Renew) -> Answer {
     };
     let secret = shared.secret_of(&lease.key).and_then(|entry| entry.open(&shared.vault, &lease.key).ok());
     let Some(secret) = secret else {
-        return Answer::Now(Reply::Error(ErrorReply::new(ErrorCode::UnknownKey, format!("`{}` has no secret any more; select another key", lease.key))));
+        return Answer::Now(Reply::Error(ErrorReply::new(
+            ErrorCode::UnknownKey,
+            format!("`{}` has no secret any more; select another key", lease.key),
+        )));
     };
     durable(shared, |broker, moment| {
         let grant = broker.renew(caller, &lease, moment)?;

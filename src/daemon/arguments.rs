@@ -9,7 +9,12 @@ use crate::daemon::Options;
 
 /// Keeps LLM API keys and leases them to the programs of this machine.
 #[derive(Debug, Parser)]
-#[command(name = "gollmd", version, max_term_width = 100, after_help = "Environment: GOLLM_CONFIG, GOLLM_SOCKET, GOLLM_MASTER_PASSWORD, GOLLM_LOG (for example `debug`), and the\nGOLLM_… variables that override the configuration. SIGHUP reads the configuration again; SIGTERM ends it.\n\nExit status: 0 ended in order, 1 failed, 2 wrong arguments.")]
+#[command(
+    name = "gollmd",
+    version,
+    max_term_width = 100,
+    after_help = "Environment: GOLLM_CONFIG, GOLLM_SOCKET, GOLLM_MASTER_PASSWORD, GOLLM_LOG (for example `debug`), and the\nGOLLM_… variables that override the configuration. SIGHUP reads the configuration again; SIGTERM ends it.\n\nExit status: 0 ended in order, 1 failed, 2 wrong arguments."
+)]
 struct Line {
     /// The configuration [default: $GOLLM_CONFIG, $XDG_CONFIG_HOME/gollm/gollm-config.yaml, /etc/gollm/gollm-config.yaml]
     #[arg(long, value_name = "FILE")]

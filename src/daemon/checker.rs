@@ -39,7 +39,9 @@ fn chosen(shared: &Shared, request: &Validate) -> Result<Vec<(ProviderPolicy, Ke
     if request.key_name.is_some() && request.provider.is_none() {
         return Err(ErrorReply::new(ErrorCode::BadRequest, "`key_name` needs `provider`"));
     }
-    let wanted = |id: &KeyId| request.provider.as_ref().is_none_or(|name| *name == id.provider) && request.key_name.as_ref().is_none_or(|name| *name == id.key);
+    let wanted = |id: &KeyId| {
+        request.provider.as_ref().is_none_or(|name| *name == id.provider) && request.key_name.as_ref().is_none_or(|name| *name == id.key)
+    };
     let keys: Vec<(ProviderPolicy, KeyId)> =
         policy.keys().filter(wanted).take(KEYS_MAX).filter_map(|id| Some((policy.provider(&id.provider)?.clone(), id))).collect();
     match (&request.key_name, keys.is_empty()) {

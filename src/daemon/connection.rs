@@ -141,7 +141,11 @@ impl Connection {
             b'{' | b' ' | b'\t' | b'\r' | b'\n' => return Some(Codec::Json),
             b'G' => {}
             _ => {
-                self.refuse(ErrorCode::BadRequest, "a connection begins with `{`, for JSON lines, or with `GLLM` and a version, for frames".to_owned()).await;
+                self.refuse(
+                    ErrorCode::BadRequest,
+                    "a connection begins with `{`, for JSON lines, or with `GLLM` and a version, for frames".to_owned(),
+                )
+                .await;
                 return None;
             }
         }

@@ -50,6 +50,8 @@ struct Writer {
 pub(crate) fn run(shared: Arc<Shared>, store: Store) -> Result<(), String> {
     let last_checkpoint = shared.clock.now().steady;
     let mut writer = Writer { shared, store, batch: Vec::new(), taken: 0, last_checkpoint, changed: true };
+    // What the journal told and what a crash may have lost is brought into the store before anything new.
+    writer.checkpoint(false);
     loop {
         let (waiters, stop) = writer.take();
         writer.write(waiters);
@@ -69,7 +71,13 @@ impl Writer {
         let mut core = shared.lock();
         while core.waiters.is_empty() && !core.stop {
             let pending = !self.batch.is_empty() || core.broker.events_waiting() > 0;
-            let limit = if core.failing.is_some() { RETRY } else if pending { LAZY } else { CHECKPOINT_AFTER };
+            let limit = if core.failing.is_some() {
+                RETRY
+            } else if pending {
+                LAZY
+            } else {
+                CHECKPOINT_AFTER
+            };
             let (guard, timeout) = shared.wake.wait_timeout(core, limit).unwrap_or_else(PoisonError::into_inner);
             core = guard;
             if timeout.timed_out() {
@@ -213,4 +221,3 @@ pub(crate) const fn shelf_of(tree: Tree) -> Option<Shelf> {
 fn to_store(change: crate::broker::Change) -> Change {
     Change { tree: tree_of(change.shelf), key: change.key, value: change.value.map(Into::into) }
 }
-

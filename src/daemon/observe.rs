@@ -18,12 +18,18 @@ fn one(event: &Event) {
             tracing::debug!(key = %settled.lease.key, uid = %settled.lease.caller, lease = settled.lease.number, outcome = %settled.outcome, cost = %settled.usage.cost, "reported");
         }
         Event::Expired { number, .. } => tracing::debug!(lease = number, "a lease ran out and was charged its estimate"),
-        Event::Recorded(recorded) => tracing::debug!(key = %recorded.key, uid = %recorded.caller, outcome = %recorded.outcome, cost = %recorded.usage.cost, "recorded"),
+        Event::Recorded(recorded) => {
+            tracing::debug!(key = %recorded.key, uid = %recorded.caller, outcome = %recorded.outcome, cost = %recorded.usage.cost, "recorded")
+        }
         Event::Health { key, health } => {
             let now = Now { wall: health.since.unwrap_or(Timestamp::from_unix_millis(0)), steady: crate::time::Steady::from_millis(0) };
             let (state, _, reason) = health.state(now);
             let reason = reason.unwrap_or_default();
-            if state.is_healthy() { tracing::info!(key = %key, state = %state, reason, "key state") } else { tracing::warn!(key = %key, state = %state, reason, "key state") }
+            if state.is_healthy() {
+                tracing::info!(key = %key, state = %state, reason, "key state")
+            } else {
+                tracing::warn!(key = %key, state = %state, reason, "key state")
+            }
         }
         Event::Account { account, health } => {
             let state = health.state(crate::time::Steady::from_millis(0)).map_or(KeyState::Healthy, |(state, ..)| state);

@@ -151,7 +151,13 @@ pub(super) fn start(options: &Options, environment: Environment) -> Result<Start
 }
 
 /// The state as the store and the journal tell it.
-fn rebuild(opened: Opened, settings: Settings, prober: Prober, environment: Environment, endpoint: &Endpoint) -> Result<(Beginning, Store), StartError> {
+fn rebuild(
+    opened: Opened,
+    settings: Settings,
+    prober: Prober,
+    environment: Environment,
+    endpoint: &Endpoint,
+) -> Result<(Beginning, Store), StartError> {
     let mut events = Vec::new();
     for batch in &opened.events {
         events.extend(event::decode(batch)?);
@@ -206,9 +212,10 @@ fn safe_of(opened: &Opened, events: &[Event]) -> Safe {
 
 /// The steady clock goes on from where the store says it stood.
 fn clock_of(opened: &Opened, events: &[Event]) -> SystemClock {
-    let kept = opened.records.iter().find(|record| record.tree == Tree::Meta && record.key == CLOCK_KEY).and_then(|record| {
-        bincode::serde::decode_from_slice::<SteadyMark, _>(&record.value, bincode::config::standard().with_limit::<4096>()).ok()
-    });
+    let kept =
+        opened.records.iter().find(|record| record.tree == Tree::Meta && record.key == CLOCK_KEY).and_then(|record| {
+            bincode::serde::decode_from_slice::<SteadyMark, _>(&record.value, bincode::config::standard().with_limit::<4096>()).ok()
+        });
     let noted = events.iter().rev().find_map(|event| if let Event::Clock(mark) = event { Some(mark.clone()) } else { None });
     let last = events.iter().filter_map(Event::steady).max().unwrap_or(Steady::from_millis(0));
     SystemClock::start(noted.or_else(|| kept.map(|(mark, _)| mark)).as_ref(), last)

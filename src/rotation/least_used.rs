@@ -15,7 +15,7 @@ mod tests {
     #[test]
     fn ties_go_by_lifetime_and_then_by_order() {
         let of = |last_hour, lifetime| Some(Candidate { weight: 1, last_hour, lifetime, cost_today: Usd::ZERO });
-        let mut keys = vec![of(5, 5), of(2, 9), of(2, 7), of(2, 7)];
+        let mut keys = [of(5, 5), of(2, 9), of(2, 7), of(2, 7)];
         assert_eq!(choose(4, &mut |key| keys[key]), Some(2));
         keys[2] = None;
         assert_eq!(choose(4, &mut |key| keys[key]), Some(3));

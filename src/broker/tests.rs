@@ -1,0 +1,285 @@
+//! The broker as a whole: what it promises over strategies, states, restarts and changes of the clock.
+
+mod promises;
+mod world;
+
+use std::time::Duration;
+
+use crate::broker::tests::world::{ADMIN, World, key, openai, policy, usd};
+use crate::policy::ChoicePer;
+use crate::protocol::error::{ErrorCode, Reason};
+use crate::protocol::reply::{KeyState, KeyVerdict};
+use crate::protocol::request::{Estimate, Outcome, Record, Select, Strategy};
+
+fn any() -> Select {
+    Select::any("openai".parse().unwrap())
+}
+
+fn for_model(model: &str) -> Select {
+    Select { model: Some(model.parse().unwrap()), ..any() }
+}
+
+fn taken(world: &mut World, request: &Select, times: usize) -> Vec<String> {
+    (0..times).map(|_| world.select(request).unwrap().lease.key.key.to_string()).collect()
+}
+
+#[test]
+fn round_robin_goes_on_where_it_stood_over_a_restart() {
+    let mut world = World::new(policy(vec![openai(&[key("a"), key("b"), key("c")])]));
+    assert_eq!(taken(&mut world, &any(), 4), ["a", "b", "c", "a"]);
+    world.checkpoint();
+    world.crash();
+    assert_eq!(taken(&mut world, &any(), 2), ["b", "c"]);
+}
+
+#[test]
+fn a_request_may_ask_for_another_strategy_or_one_key() {
+    let mut world = World::new(policy(vec![openai(&[key("a"), key("b")])]));
+    let single = Select { strategy: Some(Strategy::Single), ..any() };
+    assert_eq!(taken(&mut world, &single, 2), ["a", "a"]);
+    let only = Select { key_name: Some("b".parse().unwrap()), ..any() };
+    assert_eq!(taken(&mut world, &only, 2), ["b", "b"]);
+    assert_eq!(taken(&mut world, &any(), 2), ["a", "b"]);
+    let unknown = Select { key_name: Some("x".parse().unwrap()), ..any() };
+    assert_eq!(world.select(&unknown).unwrap_err().code, ErrorCode::UnknownKey);
+    assert_eq!(world.select(&Select::any("nobody".parse().unwrap())).unwrap_err().code, ErrorCode::UnknownProvider);
+}
+
+#[test]
+fn least_used_and_cost_optimized_follow_the_counters() {
+    let mut world = World::new(policy(vec![openai(&[key("a"), key("b")])]));
+    let least = Select { strategy: Some(Strategy::LeastUsed), ..any() };
+    assert_eq!(taken(&mut world, &least, 3), ["a", "b", "a"]);
+    let cheap = Select { strategy: Some(Strategy::CostOptimized), ..any() };
+    let grant = world.select(&cheap).unwrap();
+    assert_eq!(grant.lease.key.key.as_str(), "b");
+    world.report_cost(&grant, usd(1.0));
+    assert_eq!(taken(&mut world, &cheap, 2), ["a", "a"]);
+}
+
+#[test]
+fn a_choice_is_kept_for_the_interval_while_it_stays_eligible() {
+    let mut provider = openai(&[key("a"), key("b")]);
+    provider.per = ChoicePer::Interval;
+    let mut world = World::new(policy(vec![provider]));
+    assert_eq!(taken(&mut world, &any(), 3), ["a", "a", "a"]);
+    world.pass(Duration::from_secs(3600));
+    assert_eq!(taken(&mut world, &any(), 2), ["b", "b"]);
+    let grant = world.select(&any()).unwrap();
+    world.report(&grant, Outcome::RateLimited);
+    assert_eq!(taken(&mut world, &any(), 2), ["a", "a"]);
+}
+
+#[test]
+fn the_fallback_chain_is_tried_and_named() {
+    let mut gemini = openai(&[key("g")]);
+    gemini.name = "gemini".parse().unwrap();
+    let mut rules = policy(vec![openai(&[key("a")]), gemini]);
+    rules.fallback_chain = vec!["openai".parse().unwrap(), "gemini".parse().unwrap()];
+    let mut world = World::new(rules);
+    let grant = world.select(&for_model("gpt-4")).unwrap();
+    world.report(&grant, Outcome::QuotaExhausted);
+    let other = world.select(&for_model("gpt-4")).unwrap();
+    assert_eq!((other.lease.key.to_string().as_str(), other.lease.model.clone()), ("gemini/g", None));
+    assert_eq!(other.fallback_from.unwrap().as_str(), "openai");
+    let refused = world.select(&Select { fallback: Some(false), ..any() }).unwrap_err();
+    assert_eq!((refused.code, refused.keys.len()), (ErrorCode::NoKeyAvailable, 1));
+    assert_eq!(refused.keys[0].reason, Reason::Exhausted);
+    assert!(refused.retry_after_ms.is_some());
+    let back = world.select(&Select::any("gemini".parse().unwrap())).unwrap();
+    assert_eq!(back.lease.key.provider.as_str(), "gemini");
+}
+
+#[test]
+fn a_provider_that_fails_is_passed_over_and_served_where_nobody_else_can() {
+    let mut other = openai(&[key("o")]);
+    other.name = "other".parse().unwrap();
+    let mut rules = policy(vec![openai(&[key("a")]), other]);
+    rules.fallback_chain = vec!["openai".parse().unwrap(), "other".parse().unwrap()];
+    let mut world = World::new(rules);
+    for _ in 0..5 {
+        let grant = world.select(&any()).unwrap();
+        world.report(&grant, Outcome::ServerError);
+    }
+    assert!(!world.broker.provider_rows(world.now)[0].reachable);
+    assert_eq!(world.select(&any()).unwrap().lease.key.provider.as_str(), "other");
+    assert_eq!(world.select(&Select { fallback: Some(false), ..any() }).unwrap().lease.key.provider.as_str(), "openai");
+    world.pass(Duration::from_secs(31));
+    assert_eq!(world.select(&any()).unwrap().lease.key.provider.as_str(), "openai");
+}
+
+#[test]
+fn an_expired_lease_charges_its_estimate_and_a_late_report_replaces_it() {
+    let mut world = World::new(policy(vec![openai(&[key("a")])]));
+    let estimate = Some(Estimate { cost_usd: Some(usd(2.0)), ..Estimate::default() });
+    let grant = world.select(&Select { estimate, ..any() }).unwrap();
+    assert_eq!(world.row("a").reserved_usd, usd(2.0));
+    world.pass(Duration::from_secs(601));
+    let row = world.row("a");
+    assert_eq!((row.cost_today_usd, row.reserved_usd), (usd(2.0), usd(0.0)));
+    world.crash();
+    world.report_cost(&grant, usd(0.5));
+    assert_eq!(world.row("a").cost_today_usd, usd(0.5));
+    let total = world.broker.ledger().answer(&Default::default()).total;
+    assert_eq!((total.requests, total.cost_usd), (1, usd(0.5)));
+    assert!(world.report_cost(&grant, usd(0.5)).duplicate);
+    assert_eq!(world.row("a").cost_today_usd, usd(0.5));
+}
+
+#[test]
+fn a_cancelled_lease_gives_back_its_place_and_its_estimate() {
+    let mut limited = key("a");
+    limited.rate_limit = Some(1);
+    let mut world = World::new(policy(vec![openai(&[limited])]));
+    let grant = world.select(&any()).unwrap();
+    assert_eq!(world.select(&any()).unwrap_err().keys[0].reason, Reason::RateLimited);
+    world.report(&grant, Outcome::Cancelled);
+    assert!(world.select(&any()).is_ok());
+    assert_eq!(world.broker.ledger().answer(&Default::default()).total.requests, 0);
+}
+
+#[test]
+fn a_lease_that_a_crash_made_unknown_can_still_be_reported() {
+    let mut limited = key("a");
+    limited.cost_limit = Some(usd(100.0));
+    let mut world = World::new(policy(vec![openai(&[limited])]));
+    world.flush();
+    let estimate = Some(Estimate { cost_usd: Some(usd(0.1)), ..Estimate::default() });
+    let first = world.select(&Select { estimate, ..any() }).unwrap();
+    assert!(first.must_wait);
+    world.flush();
+    let second = world.select(&Select { estimate, ..any() }).unwrap();
+    assert!(!second.must_wait);
+    world.crash();
+    assert!(world.row("a").reserved_usd >= usd(0.2) && world.row("a").reserved_usd <= usd(1.2), "{:?}", world.row("a").reserved_usd);
+    assert!(!world.report_cost(&second, usd(0.05)).duplicate);
+    assert!(world.report_cost(&second, usd(0.05)).duplicate);
+    assert!(!world.report_cost(&first, usd(0.05)).duplicate);
+    assert_eq!(world.row("a").cost_today_usd, usd(0.1));
+    let third = world.select(&any()).unwrap();
+    assert!(third.lease.number > second.lease.number);
+}
+
+#[test]
+fn only_the_caller_of_a_lease_or_an_admin_may_report_it() {
+    let mut world = World::new(policy(vec![openai(&[key("a")])]));
+    let grant = world.select(&any()).unwrap();
+    let refused = world.report_as(world::client(7), &grant, Outcome::Ok).unwrap_err();
+    assert_eq!(refused.code, ErrorCode::Denied);
+    assert!(world.report_as(ADMIN, &grant, Outcome::Ok).is_ok());
+}
+
+#[test]
+fn outcomes_move_the_states_of_keys_and_accounts() {
+    let mut world = World::new(policy(vec![openai(&[key("a"), key("b")])]));
+    let grant = world.select(&any()).unwrap();
+    assert_eq!(world.report(&grant, Outcome::Ok).state, KeyState::Healthy);
+    let grant = world.select(&for_model("gpt-4")).unwrap();
+    assert_eq!(world.report(&grant, Outcome::PermissionDenied).state, KeyState::CoolingDown);
+    assert_eq!(world.row("b").state, KeyState::Unknown);
+    assert_eq!(taken(&mut world, &for_model("gpt-4"), 2), ["a", "a"]);
+    let grant = world.select(&Select { key_name: Some("b".parse().unwrap()), ..any() }).unwrap();
+    assert_eq!(world.report(&grant, Outcome::AuthFailed).state, KeyState::CoolingDown);
+    world.probe("b", KeyVerdict::Invalid);
+    assert_eq!(world.row("b").state, KeyState::Invalid);
+    world.crash();
+    assert_eq!(world.row("b").state, KeyState::Invalid);
+    world.probe("b", KeyVerdict::Valid);
+    assert_eq!(world.row("b").state, KeyState::Healthy);
+}
+
+#[test]
+fn two_rate_limits_within_ten_seconds_are_the_accounts() {
+    let shared = |name: &str| {
+        let mut key = key(name);
+        key.account = Some("org-1".parse().unwrap());
+        key
+    };
+    let mut world = World::new(policy(vec![openai(&[shared("a"), shared("b"), shared("c")])]));
+    for _ in 0..2 {
+        let grant = world.select(&any()).unwrap();
+        world.report(&grant, Outcome::RateLimited);
+    }
+    assert_eq!(world.row("c").state, KeyState::CoolingDown);
+    assert_eq!(world.select(&any()).unwrap_err().keys.len(), 3);
+    world.crash();
+    assert_eq!(world.row("c").state, KeyState::CoolingDown);
+}
+
+#[test]
+fn a_key_on_trial_has_one_lease_at_a_time_until_one_is_ok() {
+    let mut world = World::new(policy(vec![openai(&[key("a")])]));
+    let grant = world.select(&any()).unwrap();
+    world.report(&grant, Outcome::RateLimited);
+    world.pass(Duration::from_secs(40));
+    let trial = world.select(&any()).unwrap();
+    assert_eq!(world.select(&any()).unwrap_err().keys[0].reason, Reason::OnTrial);
+    world.flush();
+    world.crash();
+    assert_eq!(world.select(&any()).unwrap_err().keys[0].reason, Reason::OnTrial);
+    world.report(&trial, Outcome::Ok);
+    assert_eq!(taken(&mut world, &any(), 3).len(), 3);
+}
+
+#[test]
+fn a_disabled_key_is_kept_from_selection_until_its_time_is_over() {
+    let mut world = World::new(policy(vec![openai(&[key("a")])]));
+    world.disable("a", Some(Duration::from_secs(7200)));
+    world.crash();
+    let refused = world.select(&any()).unwrap_err();
+    assert_eq!((refused.keys[0].reason, refused.retry_after_ms), (Reason::Disabled, Some(7_200_000)));
+    world.pass(Duration::from_secs(7200));
+    assert!(world.select(&any()).is_ok());
+    world.disable("a", None);
+    assert_eq!(world.select(&any()).unwrap_err().retry_after_ms, None);
+    world.enable("a");
+    assert!(world.select(&any()).is_ok());
+}
+
+#[test]
+fn usage_without_a_lease_is_recorded_and_unpriced_usage_is_counted() {
+    let mut world = World::new(policy(vec![openai(&[key("a")])]));
+    let record = Record {
+        provider: "openai".parse().unwrap(),
+        key_name: "a".parse().unwrap(),
+        outcome: None,
+        model: Some("no-such-model".parse().unwrap()),
+        input_tokens: Some(10),
+        output_tokens: None,
+        cached_tokens: None,
+        cost_usd: None,
+    };
+    let reported = world.record(&record).unwrap();
+    assert!(!reported.priced);
+    assert_eq!(world.broker.global_row(world.now).unpriced_today, 1);
+    let priced = world.record(&Record { cost_usd: Some(usd(0.25)), ..record }).unwrap();
+    assert_eq!((priced.priced, priced.cost_usd), (true, usd(0.25)));
+    world.crash();
+    assert_eq!(world.broker.ledger().answer(&Default::default()).total.requests, 2);
+}
+
+#[test]
+fn a_key_without_a_secret_is_sealed_and_a_disabled_model_is_refused() {
+    let mut provider = openai(&[key("a")]);
+    provider.models.push(crate::policy::ModelPolicy { name: "old".parse().unwrap(), price: None, max_tokens: None, enabled: false });
+    let mut world = World::new(policy(vec![provider]));
+    assert_eq!(world.select(&for_model("old")).unwrap_err().code, ErrorCode::UnknownModel);
+    world.broker.set_sealed(&"openai/a".parse().unwrap(), true);
+    assert_eq!(world.select(&any()).unwrap_err().keys[0].reason, Reason::Sealed);
+    assert_eq!(world.row("a").state, KeyState::Sealed);
+}
+
+#[test]
+fn an_alert_is_raised_once_a_day_and_limit() {
+    let mut limited = key("a");
+    limited.cost_limit = Some(usd(10.0));
+    let mut world = World::new(policy(vec![openai(&[limited])]));
+    for _ in 0..2 {
+        let grant = world.select(&any()).unwrap();
+        world.report_cost(&grant, usd(4.5));
+    }
+    assert_eq!(world.alerts(), 1);
+    assert!(world.broker.warnings(world.now).iter().any(|warning| warning.contains("openai/a") && warning.contains("$9.00")));
+    world.crash();
+    assert!(world.broker.warnings(world.now).iter().any(|warning| warning.contains("$9.00")));
+}

@@ -1,0 +1,171 @@
+//! Properties: whatever happens in whatever order, no limit is passed and no state moves between keys.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use crate::broker::Grant;
+use crate::broker::tests::world::{World, key, openai, policy, usd};
+use crate::money::Usd;
+use crate::policy::Policy;
+use crate::protocol::request::{Estimate, Outcome, Select, Strategy};
+use crate::time::Day;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Select { strategy: usize, estimate: u8 },
+    Report { which: usize, share: u8 },
+    Cancel { which: usize },
+    Pass { seconds: u64 },
+    SetWall { hours: i8 },
+    Checkpoint,
+    Crash,
+    Restart,
+    Shuffle,
+}
+
+fn step() -> impl Strategy_<Value = Step> {
+    prop_oneof![
+        8 => (0_usize..5, 0_u8..5).prop_map(|(strategy, estimate)| Step::Select { strategy, estimate }),
+        5 => (any::<usize>(), 0_u8..=100).prop_map(|(which, share)| Step::Report { which, share }),
+        1 => any::<usize>().prop_map(|which| Step::Cancel { which }),
+        3 => (0_u64..2000).prop_map(|seconds| Step::Pass { seconds }),
+        1 => (-30_i8..30).prop_map(|hours| Step::SetWall { hours }),
+        1 => Just(Step::Checkpoint),
+        1 => Just(Step::Crash),
+        1 => Just(Step::Restart),
+        1 => Just(Step::Shuffle),
+    ]
+}
+
+use proptest::strategy::Strategy as Strategy_;
+
+const RATE: u64 = 7;
+
+fn rules() -> Policy {
+    let limited = |name: &str| {
+        let mut key = key(name);
+        key.rate_limit = Some(RATE);
+        key.cost_limit = Some(usd(5.0));
+        key
+    };
+    let mut rules = policy(vec![openai(&[limited("a"), limited("b"), limited("c")])]);
+    rules.global_rate_limit = Some(15);
+    rules.daily_cost_limit = Some(usd(9.0));
+    rules
+}
+
+/// What the test itself saw: every lease that was answered.
+#[derive(Default)]
+struct Model {
+    open: Vec<(Grant, Usd)>,
+    /// When each lease that was not cancelled was given: key, steady second, number.
+    given: Vec<(String, u64, u64)>,
+    /// Cost by key and by the day on which the lease was given.
+    costs: HashMap<(String, Day), Usd>,
+}
+
+impl Model {
+    fn check(&self, now: u64) -> Result<(), TestCaseError> {
+        let recent = || self.given.iter().filter(|(_, at, _)| at + 3600 > now);
+        for name in ["a", "b", "c"] {
+            let count = recent().filter(|(key, ..)| key == name).count() as u64;
+            prop_assert!(count <= RATE, "{name} was leased {count} times in an hour");
+        }
+        prop_assert!(recent().count() <= 15, "{} leases in an hour", recent().count());
+        let mut days: HashMap<Day, Usd> = HashMap::new();
+        for ((key, day), cost) in &self.costs {
+            prop_assert!(*cost <= usd(5.0), "{key} cost {cost} on {day}");
+            let sum = days.entry(*day).or_default();
+            *sum = sum.saturating_add(*cost);
+        }
+        for (day, cost) in days {
+            prop_assert!(cost <= usd(9.0), "{cost} on {day}");
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, which: usize) -> Option<(Grant, Usd)> {
+        if self.open.is_empty() { None } else { Some(self.open.swap_remove(which % self.open.len())) }
+    }
+}
+
+fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
+    let mut world = World::new(rules());
+    let mut model = Model::default();
+    for step in steps {
+        match step {
+            Step::Select { strategy, estimate } => {
+                let estimate = usd(f64::from(estimate) * 0.7 + 0.1);
+                let strategy = Strategy::ALL.get(strategy).map(|(_, strategy)| *strategy);
+                let asked = Some(Estimate { cost_usd: Some(estimate), ..Estimate::default() });
+                let request = Select { strategy, estimate: asked, ..Select::any("openai".parse().unwrap()) };
+                if let Ok(grant) = world.select(&request) {
+                    model.given.push((grant.lease.key.key.to_string(), world.now.steady.millis() / 1000, grant.lease.number));
+                    model.open.push((grant, estimate));
+                }
+            }
+            Step::Report { which, share } => {
+                if let Some((grant, estimate)) = model.take(which) {
+                    let cost = estimate.share(f64::from(share) / 100.0);
+                    prop_assert!(!world.report_cost(&grant, cost).duplicate);
+                    prop_assert!(world.report_cost(&grant, cost).duplicate);
+                    let day = grant.lease.at.wall.day();
+                    let sum = model.costs.entry((grant.lease.key.key.to_string(), day)).or_default();
+                    *sum = sum.saturating_add(cost);
+                }
+            }
+            Step::Cancel { which } => {
+                if let Some((grant, _)) = model.take(which) {
+                    world.report(&grant, Outcome::Cancelled);
+                    model.given.retain(|(_, _, number)| *number != grant.lease.number);
+                }
+            }
+            Step::Pass { seconds } => world.pass(Duration::from_secs(seconds)),
+            Step::SetWall { hours } => {
+                let by = Duration::from_secs(u64::from(hours.unsigned_abs()) * 3600);
+                let wall = if hours < 0 { world.now.wall.before(by) } else { world.now.wall.after(by) };
+                world.set_wall(wall);
+            }
+            Step::Checkpoint => world.checkpoint(),
+            Step::Crash => world.crash(),
+            Step::Restart => world.restart(),
+            Step::Shuffle => {
+                let mut rules = world.policy().clone();
+                rules.providers[0].keys.rotate_left(1);
+                world.reconfigure(rules);
+            }
+        }
+        model.check(world.now.steady.millis() / 1000)?;
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #[test]
+    fn no_schedule_passes_a_limit_or_counts_a_report_twice(steps in proptest::collection::vec(step(), 1..120)) {
+        run(steps)?;
+    }
+
+    #[test]
+    fn no_state_moves_between_keys_when_the_file_changes(orders in proptest::collection::vec((0_usize..6, any::<bool>()), 1..20)) {
+        let names = ["a", "b", "c", "d"];
+        let mut world = World::new(policy(vec![openai(&names.map(key))]));
+        let mut leased: HashMap<String, u64> = HashMap::new();
+        for (turn, keep) in orders {
+            let mut keys: Vec<_> = names.map(key).to_vec();
+            keys.rotate_left(turn % 4);
+            if !keep {
+                keys.pop();
+            }
+            world.reconfigure(policy(vec![openai(&keys)]));
+            let grant = world.select(&Select::any("openai".parse().unwrap())).unwrap();
+            *leased.entry(grant.lease.key.key.to_string()).or_default() += 1;
+            for row in world.broker.key_rows(None, world.now).unwrap() {
+                prop_assert_eq!(row.requests_total, leased.get(row.key_name.as_str()).copied().unwrap_or(0));
+            }
+        }
+    }
+}

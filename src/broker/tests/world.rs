@@ -1,0 +1,218 @@
+//! A broker with a store that a crash cuts back to what was durable, and a clock that is moved.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use crate::access::Caller;
+use crate::broker::{Broker, Grant, Moment, Record, Shelf};
+use crate::event::{self, Event};
+use crate::id::{KeyId, Uid};
+use crate::money::Usd;
+use crate::policy::{ChoicePer, KeyPolicy, Policy, ProviderPolicy};
+use crate::protocol::error::ErrorReply;
+use crate::protocol::reply::{KeyRow, KeyVerdict, Reported, Role};
+use crate::protocol::request::{self, Outcome, Report, Select, Strategy};
+use crate::time::{Now, Steady, Timestamp};
+
+pub(super) const ADMIN: Caller = Caller { uid: Uid(0), role: Role::Admin, rule: "root" };
+
+pub(super) const fn client(uid: u32) -> Caller {
+    Caller { uid: Uid(uid), role: Role::Client, rule: "test" }
+}
+
+pub(super) fn usd(dollars: f64) -> Usd {
+    Usd::from_dollars(dollars).unwrap()
+}
+
+pub(super) fn key(name: &str) -> KeyPolicy {
+    KeyPolicy::unlimited(name.parse().unwrap())
+}
+
+pub(super) fn openai(keys: &[KeyPolicy]) -> ProviderPolicy {
+    ProviderPolicy {
+        name: "openai".parse().unwrap(),
+        kind: "openai",
+        base_url: "https://api.openai.com/v1".to_owned(),
+        keys: keys.to_vec(),
+        models: Vec::new(),
+        strategy: Strategy::RoundRobin,
+        interval: Duration::from_secs(3600),
+        per: ChoicePer::Request,
+        health_check: true,
+        fallback_enabled: true,
+    }
+}
+
+pub(super) fn policy(providers: Vec<ProviderPolicy>) -> Policy {
+    Policy {
+        providers,
+        fallback_chain: Vec::new(),
+        global_rate_limit: None,
+        daily_cost_limit: None,
+        cost_alert_threshold: 0.8,
+        lease_ttl: Duration::from_secs(600),
+        health_check_interval: Duration::from_secs(300),
+    }
+}
+
+pub(super) struct World {
+    pub(super) broker: Broker,
+    pub(super) now: Now,
+    policy: Policy,
+    rng: Rng,
+    records: HashMap<(Shelf, Vec<u8>), Vec<u8>>,
+    journal: Vec<Vec<u8>>,
+    durable: u64,
+    alerts: usize,
+}
+
+impl World {
+    pub(super) fn new(policy: Policy) -> Self {
+        let start: Timestamp = "2026-01-01T10:00:00Z".parse().unwrap();
+        let mut world = Self {
+            broker: Broker::new(policy.clone()),
+            now: Now { wall: start, steady: Steady::from_millis(1_767_261_600_000) },
+            policy,
+            rng: Rng::with_seed(11),
+            records: HashMap::new(),
+            journal: Vec::new(),
+            durable: 0,
+            alerts: 0,
+        };
+        world.unseal();
+        world
+    }
+
+    fn unseal(&mut self) {
+        for id in self.policy.keys().collect::<Vec<_>>() {
+            self.broker.set_sealed(&id, false);
+        }
+    }
+
+    fn decide<T>(&mut self, decision: impl FnOnce(&mut Broker, &mut Moment<'_>) -> T) -> T {
+        let mut moment = Moment { now: self.now, durable: self.durable, rng: &mut self.rng };
+        decision(&mut self.broker, &mut moment)
+    }
+
+    /// Makes every event so far durable.
+    pub(super) fn flush(&mut self) {
+        self.durable = self.broker.emitted();
+        let events = self.broker.take_events();
+        self.alerts += events.iter().filter(|event| matches!(event, Event::Alerted { .. })).count();
+        if !events.is_empty() {
+            self.journal.push(event::encode(&events).unwrap());
+        }
+    }
+
+    pub(super) fn alerts(&self) -> usize {
+        self.alerts
+    }
+
+    /// Brings the records up to date; the journal begins anew.
+    pub(super) fn checkpoint(&mut self) {
+        self.flush();
+        for change in self.broker.export() {
+            match change.value {
+                Some(value) => self.records.insert((change.shelf, change.key), value),
+                None => self.records.remove(&(change.shelf, change.key)),
+            };
+        }
+        self.journal.clear();
+    }
+
+    /// A clean stop and a start.
+    pub(super) fn restart(&mut self) {
+        self.broker.rest();
+        self.checkpoint();
+        self.crash();
+    }
+
+    /// What is not durable is lost; the broker is rebuilt.
+    pub(super) fn crash(&mut self) {
+        let events: Vec<Event> = self.journal.iter().flat_map(|batch| event::decode(batch).unwrap()).collect();
+        let records = self.records.iter().map(|((shelf, key), value)| Record { shelf: *shelf, key, value });
+        self.broker = Broker::restore(self.policy.clone(), records, &events, self.now).unwrap();
+        self.durable = 0;
+        self.unseal();
+        self.checkpoint();
+    }
+
+    pub(super) fn reconfigure(&mut self, policy: Policy) {
+        self.policy = policy.clone();
+        self.broker.reconfigure(policy);
+        self.unseal();
+    }
+
+    pub(super) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    pub(super) fn pass(&mut self, span: Duration) {
+        self.now = self.now.after(span);
+        self.decide(|broker, moment| broker.tick(moment));
+        self.flush();
+    }
+
+    /// The wall clock is set; the steady clock does not hear of it.
+    pub(super) fn set_wall(&mut self, wall: Timestamp) {
+        self.now.wall = wall;
+    }
+
+    pub(super) fn select(&mut self, request: &Select) -> Result<Grant, ErrorReply> {
+        let grant = self.decide(|broker, moment| broker.select(client(1000), request, moment))?;
+        if grant.must_wait {
+            self.flush();
+        }
+        Ok(grant)
+    }
+
+    pub(super) fn report_as(&mut self, caller: Caller, grant: &Grant, outcome: Outcome) -> Result<Reported, ErrorReply> {
+        let report = Report::of("gl_x".parse().unwrap(), outcome);
+        let reported = self.decide(|broker, moment| broker.report(caller, &grant.lease, &report, moment));
+        self.flush();
+        reported
+    }
+
+    pub(super) fn report(&mut self, grant: &Grant, outcome: Outcome) -> Reported {
+        self.report_as(client(1000), grant, outcome).unwrap()
+    }
+
+    pub(super) fn report_cost(&mut self, grant: &Grant, cost: Usd) -> Reported {
+        let report = Report { cost_usd: Some(cost), ..Report::of("gl_x".parse().unwrap(), Outcome::Ok) };
+        let reported = self.decide(|broker, moment| broker.report(client(1000), &grant.lease, &report, moment)).unwrap();
+        self.flush();
+        reported
+    }
+
+    pub(super) fn record(&mut self, record: &request::Record) -> Result<Reported, ErrorReply> {
+        let reported = self.decide(|broker, moment| broker.record(client(1000), record, moment));
+        self.flush();
+        reported
+    }
+
+    fn id(name: &str) -> KeyId {
+        format!("openai/{name}").parse().unwrap()
+    }
+
+    pub(super) fn disable(&mut self, name: &str, span: Option<Duration>) {
+        self.decide(|broker, moment| broker.key_disable(&Self::id(name), span, moment)).unwrap();
+        self.flush();
+    }
+
+    pub(super) fn enable(&mut self, name: &str) {
+        self.decide(|broker, moment| broker.key_enable(&Self::id(name), moment)).unwrap();
+        self.flush();
+    }
+
+    pub(super) fn probe(&mut self, name: &str, verdict: KeyVerdict) {
+        self.decide(|broker, moment| broker.probed(&Self::id(name), verdict, None, None, moment));
+        self.flush();
+    }
+
+    pub(super) fn row(&self, name: &str) -> KeyRow {
+        let rows = self.broker.key_rows(None, self.now).unwrap();
+        rows.into_iter().find(|row| row.key_name.as_str() == name).unwrap()
+    }
+}

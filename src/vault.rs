@@ -1,6 +1,7 @@
 //! Sealing: everything that gollm stores, and the keys for it, which all come from one data key.
 
 pub mod kdf;
+pub mod keyring;
 pub mod master;
 pub(crate) mod cipher;
 pub(crate) mod header;
@@ -16,7 +17,8 @@ use crate::secret::Secret;
 
 use cipher::{Key, MacKey, SealKey, framed, subkey};
 use kdf::Cost;
-use master::{MasterSource, RingFault};
+use keyring::RingFault;
+use master::MasterSource;
 
 /// The name of one store, made when it is made; also its account in the keyring.
 #[derive(Clone, Copy, PartialEq, Eq)]

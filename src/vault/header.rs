@@ -10,7 +10,8 @@ use crate::environment::Environment;
 
 use super::cipher::{self, Key, SealKey, framed, subkey};
 use super::kdf::{self, Cost};
-use super::master::{Found, MasterSetting, MasterSource, Ring, find, make};
+use super::keyring::Ring;
+use super::master::{Found, MasterSetting, MasterSource, find, make};
 use super::text::{hex, unhex, unhex_array};
 use super::{StoreId, Vault, VaultError};
 
@@ -188,7 +189,7 @@ fn slot_aad(store: StoreId, source: MasterSource, cost: Cost, salt: &[u8; 16]) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vault::master::NoRing;
+    use crate::vault::keyring::NoRing;
 
     fn environment(password: &str) -> Environment {
         [("GOLLM_MASTER_PASSWORD", password)].into_iter().collect()

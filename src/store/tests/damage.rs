@@ -4,12 +4,13 @@ use std::fs;
 
 use crate::store::backend::Backend;
 use crate::store::batch::Row;
+use crate::store::error::OpenError;
 use crate::store::segment::BODY;
 use crate::store::sled::Sled;
-use crate::store::{Change, OpenError, Tree};
+use crate::store::{Change, Tree};
 use crate::vault::VaultError;
 
-use super::scene::{Scene, change, edit, open_at, put_back, rows};
+use super::scene::{Scene, change, edit, events, open_at, put_back, rows};
 
 /// A store with 40 records of 20 checkpoints, and two events behind them. Its journal holds all of that.
 fn young() -> Scene {
@@ -41,7 +42,7 @@ fn assert_whole(scene: &Scene) {
     let opened = scene.open().unwrap();
     assert_eq!(opened.records.len(), 40);
     assert_eq!(rows(&opened)[39], ("b19", "y"));
-    assert_eq!(opened.events, [b"one", b"two"]);
+    assert_eq!(events(&opened), [b"one", b"two"]);
     drop(opened);
     assert!(scene.open().unwrap().warnings.is_empty(), "it was mended for good");
 }
@@ -294,7 +295,7 @@ fn a_last_record_that_was_cut_off_was_never_acknowledged() {
     let mut opened = scene.open().unwrap();
     opened.store.append(b"three").unwrap();
     drop(opened);
-    assert_eq!(scene.open().unwrap().events, [b"one".as_slice(), b"two", b"three"]);
+    assert_eq!(events(&scene.open().unwrap()), [b"one".as_slice(), b"two", b"three"]);
 }
 
 #[test]

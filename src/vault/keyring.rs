@@ -79,10 +79,8 @@ impl Ring for SystemRing {
 }
 
 /// No keyring at all.
-#[cfg(any(test, not(feature = "keyring")))]
 pub(crate) struct NoRing;
 
-#[cfg(any(test, not(feature = "keyring")))]
 impl Ring for NoRing {
     fn read(&self, _: &str) -> Result<Option<Zeroizing<String>>, RingFault> {
         Err(RingFault::Absent)

@@ -9,7 +9,7 @@ use crate::store::sled::Sled;
 use crate::store::{Change, Tree};
 use crate::vault::VaultError;
 
-use super::scene::{Scene, change, events, open_at, put_back, rows};
+use super::scene::{Scene, change, edit, events, open_at, put_back, rows};
 
 /// A store with 40 records of 20 checkpoints, and two events behind them. Its journal holds all of that.
 pub(super) fn young() -> Scene {
@@ -241,4 +241,28 @@ fn a_wrong_password_is_told_from_damage_and_changes_nothing() {
     assert!(matches!(open_at(scene.dir.path(), "").map(drop), Err(OpenError::Vault(VaultError::NoMaster { .. }))));
     assert_eq!(fs::read(scene.path("manifest")).unwrap(), manifest);
     assert_whole(&scene);
+}
+
+#[test]
+fn no_flipped_bit_of_any_file_goes_unseen() {
+    let bases = [young(), old()];
+    let mut seed = 1_u64;
+    for round in 0..60 {
+        let scene = bases[round % 2].copy();
+        let names = ["header", "manifest", "sled/db", "sled/conf", "journal"];
+        let path = match names[round % names.len()] {
+            "journal" => scene.segments().pop().unwrap(),
+            name => scene.path(name),
+        };
+        edit(&path, |bytes| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let at = usize::try_from(seed >> 33).unwrap() % (written(bytes) + 1);
+            bytes[at] ^= 1 << (seed >> 20 & 7);
+        });
+        let opened = scene.open().map(drop);
+        match opened {
+            Ok(()) => assert_whole(&scene),
+            Err(_) => assert!(scene.refusal().contains("; "), "{path:?} {}", scene.refusal()),
+        }
+    }
 }

@@ -11,6 +11,7 @@ use crate::broker::Shelf;
 use crate::daemon::observe;
 use crate::daemon::state::{Core, Shared};
 use crate::event::{self, Event};
+use crate::store::error::AppendError;
 use crate::store::{Change, Store, Tree};
 use crate::time::{Clock, Steady};
 
@@ -156,7 +157,7 @@ impl Writer {
             self.take_events(&mut core);
             self.changes(&mut core)
         };
-        let result = self.append().and_then(|()| self.store.checkpoint(&changes).map_err(|why| why.to_string()));
+        let result = self.append().and_then(|()| self.store_changes(&changes));
         self.last_checkpoint = shared.clock.now().steady;
         self.changed = result.is_err();
         if result.is_err() {
@@ -166,6 +167,16 @@ impl Writer {
             core.secrets_changed.extend(ids);
         }
         self.note(result);
+    }
+
+    fn store_changes(&mut self, changes: &[Change]) -> Result<(), String> {
+        match self.store.checkpoint(changes) {
+            Err(why @ AppendError::Behind { .. }) => {
+                tracing::warn!(error = %why, "the database behind the journal is not up to date; the journal keeps what it lacks");
+                Ok(())
+            }
+            other => other.map_err(|why| why.to_string()),
+        }
     }
 
     fn changes(&self, core: &mut Core) -> Vec<Change> {

@@ -79,8 +79,10 @@ impl Writer {
             } else {
                 CHECKPOINT_AFTER
             };
+            core.journal_idle = !pending;
             let (guard, timeout) = shared.wake.wait_timeout(core, limit).unwrap_or_else(PoisonError::into_inner);
             core = guard;
+            core.journal_idle = false;
             if timeout.timed_out() {
                 break;
             }

@@ -117,7 +117,7 @@ impl Writer {
             return Ok(());
         }
         let bytes = event::encode(&self.batch).map_err(|why| why.to_string())?;
-        self.store.append(&bytes).map_err(|why| why.to_string())?;
+        self.store.append(&bytes).map_err(told)?;
         observe::happened(&self.batch);
         self.batch.clear();
         self.changed = true;
@@ -177,7 +177,7 @@ impl Writer {
                 tracing::warn!(error = %why, "the database behind the journal is not up to date; the journal keeps what it lacks");
                 Ok(())
             }
-            other => other.map_err(|why| why.to_string()),
+            other => other.map_err(told),
         }
     }
 
@@ -208,6 +208,15 @@ impl Writer {
             return Err(why);
         }
         self.store.close().map_err(|why| why.to_string())
+    }
+}
+
+/// The error for the log in full; what is left may cross the socket, so it names no path.
+fn told(why: AppendError) -> String {
+    tracing::debug!(error = %why, "the store");
+    match why {
+        AppendError::Disk { cause, .. } => cause.to_string(),
+        other => other.to_string(),
     }
 }
 

@@ -58,9 +58,10 @@ impl Answer {
 pub(crate) async fn when_durable(reply: Reply, durable: oneshot::Receiver<Result<(), String>>) -> Reply {
     match durable.await {
         Ok(Ok(())) => reply,
-        Ok(Err(why)) => {
-            Reply::Error(ErrorReply::new(ErrorCode::Internal, format!("the store can't be written: {why}; what was asked is kept and tried again, and a report that is repeated counts once")))
-        }
+        Ok(Err(why)) => Reply::Error(ErrorReply::new(
+            ErrorCode::Internal,
+            format!("the store can't be written: {why}; what was asked is kept and tried again, and a report that is repeated counts once"),
+        )),
         Err(_) => Reply::Error(ErrorReply::new(ErrorCode::Internal, "the daemon is stopping; ask again, a report that is repeated counts once")),
     }
 }

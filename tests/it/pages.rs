@@ -10,7 +10,10 @@ use clap_mangen::roff::{Roff, bold, roman};
 use gollm::environment::Environment;
 
 const FILES: [(&str, &str); 4] = [
-    ("~/.config/gollm/gollm-config.yaml, /etc/gollm/gollm-config.yaml", "The configuration: the first that is there. `gollmctl config check` looks at it."),
+    (
+        "~/.config/gollm/gollm-config.yaml, /etc/gollm/gollm-config.yaml",
+        "The configuration: the first that is there. `gollmctl config check` looks at it.",
+    ),
     ("$XDG_RUNTIME_DIR/gollm/gollmd.sock, /run/gollm/gollmd.sock", "The socket of a user's daemon, and of root's."),
     ("gollmd.sock.lock, gollmd.pid", "Beside the socket: held while a daemon serves it; the process id, with --daemonize."),
     (

@@ -1,1 +1,3 @@
-fn main() {}
+//! Against what is committed and against real programs.
+
+mod pages;

@@ -13,4 +13,5 @@
 mod harness;
 
 mod layers;
+mod selection;
 mod wire;

@@ -96,7 +96,7 @@ async fn probe(shared: &Shared, provider: &ProviderPolicy, id: KeyId, secret: &S
     let checked = prober.check(kind, &provider.base_url, secret).await;
     let mut core = shared.lock();
     core.decide(shared, |broker, moment| broker.probed(&id, checked.verdict, checked.outcome, checked.account, moment));
-    shared.wake_journal(&core);
+    core.wake_journal(shared);
     drop(core);
     tracing::debug!(key = %id, verdict = ?checked.verdict, "checked");
     validation(id, checked.verdict, checked.message)

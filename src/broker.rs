@@ -261,11 +261,11 @@ impl Broker {
                 self.global.adopt(lease.estimate);
                 self.leases.load_open(lease.clone());
                 self.touch(key);
-                self.dirty.leases.insert(lease.number);
+                self.dirty.leases.push(lease.number);
             }
             Event::Renewed { number, expires } => {
                 self.leases.renew(*number, *expires);
-                self.dirty.leases.insert(*number);
+                self.dirty.leases.push(*number);
             }
             Event::Settled(settled) => self.apply_settled(settled),
             Event::Expired { number, at } => self.apply_expired(*number, *at),
@@ -345,7 +345,7 @@ impl Broker {
             self.dirty.providers.insert(lease.key.provider.clone());
         }
         self.touch(key);
-        self.dirty.leases.insert(lease.number);
+        self.dirty.leases.push(lease.number);
     }
 
     fn apply_settled(&mut self, settled: &Settled) {
@@ -361,7 +361,7 @@ impl Broker {
             self.global.release(lease.estimate);
         }
         self.end_trial(key, lease.number);
-        self.dirty.leases.insert(lease.number);
+        self.dirty.leases.push(lease.number);
         self.touch(key);
         if settled.outcome == Outcome::Cancelled {
             self.keys[key].meter.give_back(lease.at.steady);
@@ -397,7 +397,7 @@ impl Broker {
         let usage = Usage { cost: lease.estimate, ..Usage::default() };
         self.charge(key, &usage, at);
         self.ledger.book(&Entry { key: &lease.key, model: lease.model.as_ref(), caller: lease.caller, outcome: Outcome::Ok, usage, at: at.wall });
-        self.dirty.leases.insert(number);
+        self.dirty.leases.push(number);
     }
 
     fn charge(&mut self, key: KeyIx, usage: &Usage, at: Now) {
@@ -451,16 +451,24 @@ impl Broker {
         [self.leases.first_deadline(), self.global.orphan_deadline(), orphans].into_iter().flatten().min()
     }
 
-    /// Raises the alert of each cost limit that passed its threshold, once a day and limit.
+    /// Raises the alert of every cost limit that passed its threshold, once a day and limit.
     fn raise_alerts(&mut self, now: Now) {
-        let share = self.policy.cost_alert_threshold;
         for key in self.keys.all() {
-            if self.keys[key].meter.alert_due(self.keys[key].limits(), share, now) {
-                let id = self.keys[key].id.clone();
-                self.emit(Event::Alerted { key: Some(id), at: now });
-            }
+            self.raise_key_alert(key, now);
         }
-        if self.global.alert_due(self.global_limits(), share, now) {
+        self.raise_global_alert(now);
+    }
+
+    fn raise_key_alert(&mut self, key: KeyIx, now: Now) {
+        let entry = &self.keys[key];
+        if entry.meter.alert_due(entry.limits(), self.policy.cost_alert_threshold, now) {
+            let id = entry.id.clone();
+            self.emit(Event::Alerted { key: Some(id), at: now });
+        }
+    }
+
+    fn raise_global_alert(&mut self, now: Now) {
+        if self.global.alert_due(self.global_limits(), self.policy.cost_alert_threshold, now) {
             self.emit(Event::Alerted { key: None, at: now });
         }
     }

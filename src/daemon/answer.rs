@@ -9,6 +9,7 @@ use tokio::sync::oneshot::error::RecvError;
 
 use crate::access::Caller;
 use crate::broker::{Broker, Grant, Moment};
+use crate::daemon::safe::Entry;
 use crate::daemon::state::{Core, Durable, Shared, unwritable};
 use crate::daemon::{admin, checker, status};
 use crate::event::Granted;
@@ -147,7 +148,7 @@ fn select(shared: &Arc<Shared>, caller: Caller, request: &Select) -> Answer {
             core.wake_journal(shared);
         }
         drop(core);
-        let lease = entry.as_ref().and_then(|entry| entry.open(&shared.vault, &grant.lease.key).ok()).and_then(|secret| leased(shared, &grant, secret));
+        let lease = entry.as_ref().and_then(|entry| entry.open(&shared.vault).ok()).and_then(|secret| leased(shared, &grant, secret));
         if let Some(lease) = lease {
             return match wait {
                 Some(wait) => Answer::Durable(Reply::Lease(lease), wait),
@@ -159,7 +160,7 @@ fn select(shared: &Arc<Shared>, caller: Caller, request: &Select) -> Answer {
     Answer::Now(Reply::Error(ErrorReply::new(ErrorCode::Internal, "no secret can be opened; the daemon's log says why")))
 }
 
-fn granted(shared: &Shared, core: &mut Core, caller: Caller, request: &Select) -> Result<(Grant, Option<crate::daemon::safe::Entry>), ErrorReply> {
+fn granted(shared: &Shared, core: &mut Core, caller: Caller, request: &Select) -> Result<(Grant, Option<Arc<Entry>>), ErrorReply> {
     core.leasable()?;
     let grant = core.decide(shared, |broker, moment| broker.select(caller, request, moment))?;
     if grant.must_wait
@@ -237,7 +238,7 @@ fn renew(shared: &Arc<Shared>, caller: Caller, request: &Renew) -> Answer {
         Ok(lease) => lease,
         Err(unknown) => return Answer::Now(Reply::Error(unknown)),
     };
-    let secret = shared.secret_of(&lease.key).and_then(|entry| entry.open(&shared.vault, &lease.key).ok());
+    let secret = shared.secret_of(&lease.key).and_then(|entry| entry.open(&shared.vault).ok());
     let Some(secret) = secret else {
         return Answer::Now(Reply::Error(ErrorReply::new(ErrorCode::UnknownKey, format!("`{}` has no secret any more; select another key", lease.key))));
     };

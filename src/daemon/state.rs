@@ -222,7 +222,7 @@ impl Shared {
     }
 
     /// What is known of a key's secret.
-    pub(crate) fn secret_of(&self, id: &KeyId) -> Option<Entry> {
+    pub(crate) fn secret_of(&self, id: &KeyId) -> Option<Arc<Entry>> {
         self.lock().safe.entry(id).cloned()
     }
 }

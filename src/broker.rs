@@ -289,21 +289,24 @@ impl Broker {
         [self.leases.first_deadline(), self.global.orphan_deadline(), orphans].into_iter().flatten().min()
     }
 
-    /// Raises the alert of each cost limit that passed its threshold, once a day and limit.
+    /// Raises the alert of every cost limit that passed its threshold, once a day and limit.
     fn raise_alerts(&mut self, now: Now) {
         for key in self.keys.all() {
-            self.raise_alert(key, now);
+            self.raise_key_alert(key, now);
+        }
+        self.raise_global_alert(now);
+    }
+
+    fn raise_key_alert(&mut self, key: KeyIx, now: Now) {
+        let entry = &self.keys[key];
+        if entry.meter.alert_due(entry.limits(), self.policy.cost_alert_threshold, now) {
+            let id = entry.id.clone();
+            self.emit(Event::Alerted { key: Some(id), at: now });
         }
     }
 
-    /// Raises the alert of a key's cost limit and of the global one, where it is due.
-    fn raise_alert(&mut self, key: KeyIx, now: Now) {
-        let share = self.policy.cost_alert_threshold;
-        if self.keys[key].meter.alert_due(self.keys[key].limits(), share, now) {
-            let id = self.keys[key].id.clone();
-            self.emit(Event::Alerted { key: Some(id), at: now });
-        }
-        if self.global.alert_due(self.global_limits(), share, now) {
+    fn raise_global_alert(&mut self, now: Now) {
+        if self.global.alert_due(self.global_limits(), self.policy.cost_alert_threshold, now) {
             self.emit(Event::Alerted { key: None, at: now });
         }
     }

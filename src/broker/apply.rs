@@ -22,11 +22,11 @@ impl Broker {
                 self.global.adopt(lease.estimate);
                 self.leases.load_open(lease.clone());
                 self.touch(key);
-                self.dirty.leases.insert(lease.number);
+                self.dirty.leases.push(lease.number);
             }
             Event::Renewed { number, expires } => {
                 self.leases.renew(*number, *expires);
-                self.dirty.leases.insert(*number);
+                self.dirty.leases.push(*number);
             }
             Event::Settled(settled) => self.apply_settled(settled),
             Event::Expired { number, at } => self.apply_expired(*number, *at),
@@ -106,7 +106,7 @@ impl Broker {
             self.dirty.providers.insert(lease.key.provider.clone());
         }
         self.touch(key);
-        self.dirty.leases.insert(lease.number);
+        self.dirty.leases.push(lease.number);
     }
 
     fn apply_settled(&mut self, settled: &Settled) {
@@ -123,7 +123,7 @@ impl Broker {
             self.global.release(lease.estimate);
         }
         self.end_trial(key, lease.number);
-        self.dirty.leases.insert(lease.number);
+        self.dirty.leases.push(lease.number);
         self.touch(key);
         if settled.outcome == Outcome::Cancelled {
             self.keys[key].meter.give_back(lease.at.steady);
@@ -159,7 +159,7 @@ impl Broker {
         let usage = Usage { cost: lease.estimate, ..Usage::default() };
         self.charge(key, usage.cost, lease.at.wall.day());
         self.ledger.book(&Entry { key: &lease.key, model: lease.model.as_ref(), caller: lease.caller, outcome: Outcome::Ok, usage, at: at.wall });
-        self.dirty.leases.insert(number);
+        self.dirty.leases.push(number);
     }
 
     /// Books a cost against the limits of a day. A lease counts for the UTC day on which it was given: its estimate was

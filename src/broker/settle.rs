@@ -77,7 +77,8 @@ impl Broker {
         let retry_after = report.retry_after_ms.map(Duration::from_millis);
         let sign = Sign { outcome: report.outcome, model: lease.model.as_ref(), given: lease.at.steady, retry_after };
         self.take_sign(key, &sign, moment);
-        self.raise_alert(key, moment.now);
+        self.raise_key_alert(key, moment.now);
+        self.raise_global_alert(moment.now);
         Ok(self.reported(key, &usage, lease.model.as_ref(), false, moment.now))
     }
 
@@ -136,7 +137,8 @@ impl Broker {
         self.emit(Event::Recorded(Recorded { key: id, caller: caller.uid, outcome, model: record.model.clone(), usage, at: moment.now }));
         self.reports += 1;
         self.take_sign(key, &Sign { outcome, model: record.model.as_ref(), given: moment.now.steady, retry_after: None }, moment);
-        self.raise_alert(key, moment.now);
+        self.raise_key_alert(key, moment.now);
+        self.raise_global_alert(moment.now);
         Ok(self.reported(key, &usage, record.model.as_ref(), false, moment.now))
     }
 

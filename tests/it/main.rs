@@ -1,3 +1,4 @@
 //! Against what is committed and against real programs.
 
+mod documents;
 mod pages;

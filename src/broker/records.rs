@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::broker::{AccountIx, Broker, KeyIx};
 use crate::event::{AccountKey, Event};
-use crate::health::{AccountHealth, KeyHealth};
+use crate::health::KeyHealth;
+use crate::health::account::AccountHealth;
 use crate::id::{AccountName, KeyId, KeyName, ProviderName};
 use crate::lease::KeptOwned;
 use crate::limits::Meter;

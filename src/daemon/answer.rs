@@ -58,10 +58,11 @@ impl Answer {
 pub(crate) async fn when_durable(reply: Reply, durable: oneshot::Receiver<Result<(), String>>) -> Reply {
     match durable.await {
         Ok(Ok(())) => reply,
-        Ok(Err(why)) => {
-            Reply::Error(ErrorReply::new(ErrorCode::Internal, format!("the store can't be written: {why}; ask again, what is repeated counts once")))
-        }
-        Err(_) => Reply::Error(ErrorReply::new(ErrorCode::Internal, "the daemon is stopping; ask again, what is repeated counts once")),
+        Ok(Err(why)) => Reply::Error(ErrorReply::new(
+            ErrorCode::Internal,
+            format!("the store can't be written: {why}; what was asked is kept and tried again, and a report that is repeated counts once"),
+        )),
+        Err(_) => Reply::Error(ErrorReply::new(ErrorCode::Internal, "the daemon is stopping; ask again, a report that is repeated counts once")),
     }
 }
 
@@ -155,13 +156,28 @@ fn select(shared: &Arc<Shared>, caller: Caller, request: &Select) -> Answer {
             entry.as_ref().and_then(|entry| entry.open(&shared.vault, &grant.lease.key).ok()).and_then(|secret| leased(shared, &grant, secret));
         if let Some(lease) = lease {
             return match wait {
-                Some(wait) => Answer::Durable(Reply::Lease(lease), wait),
+                Some(wait) => Answer::Later(Box::pin(lease_when_durable(Arc::clone(shared), caller, grant.lease, lease, wait))),
                 None => Answer::Now(Reply::Lease(lease)),
             };
         }
         give_back(shared, caller, &grant.lease);
     }
     Answer::Now(Reply::Error(ErrorReply::new(ErrorCode::Internal, "no secret can be opened; the daemon's log says why")))
+}
+
+/// The lease once its limits are durable; one that is not handed out is given back.
+async fn lease_when_durable(
+    shared: Arc<Shared>,
+    caller: Caller,
+    granted: Granted,
+    lease: Lease,
+    durable: oneshot::Receiver<Result<(), String>>,
+) -> Reply {
+    let reply = when_durable(Reply::Lease(lease), durable).await;
+    if matches!(reply, Reply::Error(_)) {
+        cancel(&shared, &mut shared.lock(), caller, &granted);
+    }
+    reply
 }
 
 fn granted(shared: &Shared, core: &mut Core, caller: Caller, request: &Select) -> Result<(Grant, Option<crate::daemon::safe::Entry>), ErrorReply> {

@@ -24,6 +24,9 @@ const RETRY: Duration = Duration::from_millis(500);
 /// Journal that is written before the store behind it is brought up to date.
 const CHECKPOINT_BYTES: u64 = 16 * 1024 * 1024;
 
+/// Bytes of events that go into one record of the journal, which holds 4 MiB at most.
+const RECORD_BYTES: usize = 1024 * 1024;
+
 /// Time after which the store is brought up to date, where anything changed.
 const CHECKPOINT_AFTER: Duration = Duration::from_secs(300);
 
@@ -79,8 +82,10 @@ impl Writer {
             } else {
                 CHECKPOINT_AFTER
             };
+            core.journal_idle = !pending;
             let (guard, timeout) = shared.wake.wait_timeout(core, limit).unwrap_or_else(PoisonError::into_inner);
             core = guard;
+            core.journal_idle = false;
             if timeout.timed_out() {
                 break;
             }
@@ -111,14 +116,13 @@ impl Writer {
     }
 
     fn append(&mut self) -> Result<(), String> {
-        if self.batch.is_empty() {
-            return Ok(());
+        while !self.batch.is_empty() {
+            let (count, bytes) = first_record(&self.batch).map_err(|why| why.to_string())?;
+            self.store.append(&bytes).map_err(told)?;
+            observe::happened(self.batch.get(..count).unwrap_or_default());
+            self.batch.drain(..count.min(self.batch.len()));
+            self.changed = true;
         }
-        let bytes = event::encode(&self.batch).map_err(|why| why.to_string())?;
-        self.store.append(&bytes).map_err(|why| why.to_string())?;
-        observe::happened(&self.batch);
-        self.batch.clear();
-        self.changed = true;
         Ok(())
     }
 
@@ -175,7 +179,7 @@ impl Writer {
                 tracing::warn!(error = %why, "the database behind the journal is not up to date; the journal keeps what it lacks");
                 Ok(())
             }
-            other => other.map_err(|why| why.to_string()),
+            other => other.map_err(told),
         }
     }
 
@@ -209,6 +213,27 @@ impl Writer {
     }
 }
 
+/// As many of the first events as one record of the journal holds, encoded: nearly always all of them.
+fn first_record(events: &[Event]) -> Result<(usize, Vec<u8>), bincode::error::EncodeError> {
+    let mut count = events.len();
+    loop {
+        let bytes = event::encode(events.get(..count).unwrap_or_default())?;
+        if bytes.len() <= RECORD_BYTES || count <= 1 {
+            return Ok((count, bytes));
+        }
+        count /= 2;
+    }
+}
+
+/// The error for the log in full; what is left may cross the socket, so it names no path.
+fn told(why: AppendError) -> String {
+    tracing::debug!(error = %why, "the store");
+    match why {
+        AppendError::Disk { cause, .. } => cause.to_string(),
+        other => other.to_string(),
+    }
+}
+
 const fn tree_of(shelf: Shelf) -> Tree {
     match shelf {
         Shelf::Counters => Tree::Counters,
@@ -231,4 +256,18 @@ pub(crate) const fn shelf_of(tree: Tree) -> Option<Shelf> {
 
 fn to_store(change: crate::broker::Change) -> Change {
     Change { tree: tree_of(change.shelf), key: change.key, value: change.value.map(Into::into) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_backlog_is_split_into_records() {
+        let event = Event::SecretKept { key: "openai/a".parse().unwrap(), sealed: vec![7; 100_000] };
+        let events = vec![event; 64];
+        let (count, bytes) = first_record(&events).unwrap();
+        assert!((1..64).contains(&count) && bytes.len() <= RECORD_BYTES, "{count} events, {} bytes", bytes.len());
+        assert_eq!(first_record(&events[..2]).unwrap().0, 2);
+    }
 }

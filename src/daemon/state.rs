@@ -35,6 +35,9 @@ pub(crate) struct Core {
     pub(crate) backlog: usize,
     /// Secrets that changed since the last checkpoint.
     pub(crate) secrets_changed: Vec<KeyId>,
+    /// The journal's thread waits for a first event. Once there is one it writes within its own time, and is woken only
+    /// for what somebody waits for.
+    pub(crate) journal_idle: bool,
     pub(crate) stop: bool,
 }
 
@@ -151,6 +154,7 @@ impl Shared {
                 failing: None,
                 backlog: 0,
                 secrets_changed: Vec::new(),
+                journal_idle: false,
                 stop: false,
             }),
             wake: Condvar::new(),
@@ -177,7 +181,7 @@ impl Shared {
 
     /// Wakes the journal's thread where an event waits for it and none did before.
     pub(crate) fn wake_journal(&self, core: &Core) {
-        if core.broker.events_waiting() > 0 {
+        if core.journal_idle && core.broker.events_waiting() > 0 {
             self.wake.notify_one();
         }
     }

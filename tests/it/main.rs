@@ -1,4 +1,19 @@
-//! Against what is committed and against real programs.
+//! What holds for the programs as a whole: real `gollmd` and `gollmctl` processes, real sockets, real disks.
+
+#![cfg(unix)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a test fails by a panic, its limits against hangs are real time, and a seed is printed so that a failure can be repeated"
+)]
+
+mod harness;
 
 mod documents;
+mod layers;
 mod pages;
+mod selection;
+mod wire;

@@ -7,6 +7,8 @@ use gollm::protocol::reply::Response;
 
 const README: &str = include_str!("../../README.md");
 const EXAMPLE: &str = include_str!("../../gollm-config.yaml.example");
+const MAP: &str = include_str!("../../src/lib.rs");
+const ARCHITECTURE: &str = include_str!("../../docs/architecture.md");
 const PROTOCOL: &str = include_str!("../../docs/protocol.md");
 
 /// The fields of the example, which a test beside the code holds to the code.
@@ -67,4 +69,12 @@ fn every_message_of_the_protocols_page_is_one() {
     assert_eq!(requests, BTreeSet::from(ops));
     let kinds = ["you", "lease", "reported", "status", "keys", "statistics", "validations", "health", "done", "error"];
     assert_eq!(replies, BTreeSet::from(kinds.map(str::to_owned)));
+}
+
+#[test]
+fn the_architectures_table_has_the_modules_in_their_order() {
+    let modules: Vec<&str> = MAP.lines().filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod ")?.strip_suffix(';')).collect();
+    let rows: Vec<&str> = ARCHITECTURE.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |")).map(|(name, _)| name).collect();
+    assert!(modules.len() > 20, "{modules:?}");
+    assert_eq!(rows.into_iter().filter(|name| modules.contains(name)).collect::<Vec<_>>(), modules);
 }

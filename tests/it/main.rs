@@ -12,6 +12,7 @@
 
 mod harness;
 
+mod documents;
 mod layers;
 mod pages;
 mod selection;

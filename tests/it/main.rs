@@ -13,5 +13,7 @@
 mod harness;
 
 mod layers;
+mod programs;
+mod reload;
 mod selection;
 mod wire;

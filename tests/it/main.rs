@@ -12,6 +12,8 @@
 
 mod harness;
 
+mod crash;
+mod hostile;
 mod layers;
 mod programs;
 mod reload;

@@ -12,10 +12,12 @@
 
 mod harness;
 
+mod client;
 mod crash;
 mod hostile;
 mod layers;
 mod programs;
 mod reload;
+mod secrets;
 mod selection;
 mod wire;

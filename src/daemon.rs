@@ -29,6 +29,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::config;
 use crate::daemon::arguments::Arguments;
+use crate::daemon::signals::Signals;
 use crate::daemon::start::Started;
 use crate::daemon::state::Shared;
 use crate::environment::Environment;
@@ -122,6 +123,7 @@ pub fn serve(options: &Options, environment: Environment, ready: &mut dyn FnMut(
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Runtime)?;
     runtime.block_on(async {
+        let signals = Signals::take().map_err(StartError::Runtime)?;
         let Started { shared, store, listener } = start::start(options, environment)?;
         let (results, told) = mpsc::channel(journal::TOLD_LATE_MAX);
         tokio::spawn(journal::tell(told));
@@ -139,7 +141,7 @@ pub fn serve(options: &Options, environment: Environment, ready: &mut dyn FnMut(
         tracing::info!(version = env!("CARGO_PKG_VERSION"), socket = %shared.socket, "serving");
         tell(&Phase::Ready { status: "serving".to_owned() });
         ready(&shared.socket);
-        signals::until_the_end(&shared).await.map_err(StartError::Runtime)?;
+        signals.until_the_end(&shared).await.map_err(StartError::Runtime)?;
         tracing::info!("stopping");
         tell(&Phase::Stopping);
         stop.send_replace(true);

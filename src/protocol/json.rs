@@ -1,5 +1,7 @@
 //! The JSON codec: one request a line, one reply a line, UTF-8.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -65,22 +67,41 @@ fn id_of(line: &[u8]) -> Option<u64> {
     serde_json::from_slice::<OnlyId>(line).ok().map(|only| only.id)
 }
 
-/// The error's text with its place, and without the strings that it quotes from the line: one may be a secret.
+/// The error's text with its place, and without what it repeats from the line: it may be a secret.
 fn describe(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let mut kept = String::with_capacity(text.len());
-    let mut quoted = false;
-    for c in text.chars().take(600) {
+    let mut rest = without_name(&text).chars().take(600).collect::<Vec<_>>().into_iter();
+    while let Some(c) = rest.next() {
         if c == '"' {
-            quoted = !quoted;
-            if quoted {
-                kept.push('…');
-            }
-        } else if !quoted {
+            kept.push('…');
+            pass_string(&mut rest);
+        } else {
             kept.push(c);
         }
     }
     format!("the request can't be read: {kept}")
+}
+
+/// Passes over a string whose first quote was read; serde writes it escaped.
+fn pass_string(rest: &mut impl Iterator<Item = char>) {
+    while let Some(c) = rest.next() {
+        match c {
+            '"' => return,
+            '\\' => drop(rest.next()),
+            _ => {}
+        }
+    }
+}
+
+/// Names the unknown field or variant only where it looks like one that was misspelled.
+fn without_name(text: &str) -> Cow<'_, str> {
+    let begins = ["unknown field `", "unknown variant `"].into_iter().find(|begin| text.starts_with(begin));
+    let ends = ["`, expected ", "`, there are no "].into_iter().find_map(|end| text.rfind(end));
+    let (Some(begin), Some(end)) = (begins, ends) else { return Cow::Borrowed(text) };
+    let (name, after) = (text.get(begin.len()..end).unwrap_or_default(), text.get(end..).unwrap_or_default());
+    let plain = name.len() <= 24 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    if plain { Cow::Borrowed(text) } else { Cow::Owned(format!("{begin}…{after}")) }
 }
 
 #[cfg(test)]
@@ -123,5 +144,20 @@ mod tests {
         assert!(!bad.message.contains("sk-planted"), "{}", bad.message);
         let bad = read(r#"{"id":1,"op":{"select":{"provider":"SK planted"}}}"#).err().unwrap();
         assert!(!bad.message.contains("planted"), "{}", bad.message);
+    }
+
+    #[test]
+    fn a_secret_as_a_name_or_with_quotes_in_it_is_not_repeated() {
+        for line in [
+            r#"{"id":1,"op":{"select":{"provider":"openai","sk-planted":1}}}"#,
+            r#"{"id":1,"op":{"select":{"provider":"openai","`sk-planted`, expected x":1}}}"#,
+            r#"{"id":1,"op":{"select":{"provider":"openai","strategy":"sk-planted"}}}"#,
+            r#"{"id":1,"op":{"sk-planted":{}}}"#,
+            r#"{"id":1,"op":"sk-planted"}"#,
+            r#"{"id":"sk-\"planted\"","op":"status"}"#,
+        ] {
+            let message = read(line).err().unwrap().message;
+            assert!(!message.contains("planted") && message.contains("column"), "{message}");
+        }
     }
 }

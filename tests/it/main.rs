@@ -12,8 +12,14 @@
 
 mod harness;
 
+mod client;
+mod crash;
 mod documents;
+mod hostile;
 mod layers;
 mod pages;
+mod programs;
+mod reload;
+mod secrets;
 mod selection;
 mod wire;

@@ -44,6 +44,8 @@ impl Lines {
         let mut line = String::new();
         match self.reader.read_line(&mut line)? {
             0 => Ok(None),
+            // Half a line is what a daemon leaves that was killed while it wrote.
+            _ if !line.ends_with('\n') => Ok(None),
             _ => Ok(Some(serde_json::from_str(&line).unwrap_or_else(|why| panic!("{why}: {line}")))),
         }
     }

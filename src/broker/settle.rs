@@ -11,7 +11,7 @@ use crate::health::account::ACCOUNT_SPAN;
 use crate::id::{KeyId, ModelName};
 use crate::lease::Standing;
 use crate::money::Usd;
-use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::error::{ErrorCode, ErrorReply, Reason};
 use crate::protocol::reply::{KeyState, Reported};
 use crate::protocol::request::{Outcome, Record, Report};
 use crate::time::{Now, Steady};
@@ -166,7 +166,7 @@ impl Broker {
     fn reported(&self, key: KeyIx, usage: &Usage, model: Option<&ModelName>, duplicate: bool, now: Now) -> Reported {
         let id = self.keys[key].id.clone();
         let (mut state, ..) = self.state_of(key, now);
-        let aside = self.keys[key].health.check(model, now.steady).is_err();
+        let aside = matches!(self.keys[key].health.check(model, now.steady), Err((Reason::CoolingDown, _)));
         if state.is_healthy() && aside {
             state = KeyState::CoolingDown;
         }
@@ -189,17 +189,17 @@ impl Broker {
                 account.passed(sign.given);
             }
             Outcome::RateLimited => {
-                let until = health.rate_limited(sign.model, sign.retry_after, now, moment.rng.f64());
+                let until = health.rate_limited(sign.model, sign.retry_after, sign.given, now, moment.rng.f64());
                 let before = self.accounts[account_ix].recent.replace((key, now.steady, until));
                 if let Some((other, at, longest)) = before
                     && other != key
                     && now.steady.since(at) <= ACCOUNT_SPAN
                 {
-                    account.rate_limited(until.max(longest));
+                    account.rate_limited(until.max(longest), sign.given);
                 }
             }
             Outcome::QuotaExhausted => account.quota_exhausted(interval, now),
-            Outcome::AuthFailed => health.auth_failed(probing, now),
+            Outcome::AuthFailed => health.auth_failed(probing, sign.given, now),
             Outcome::PermissionDenied => {
                 if let Some(model) = sign.model {
                     health.permission_denied(model, interval, now);

@@ -175,7 +175,7 @@ fn outcomes_move_the_states_of_keys_and_accounts() {
     let grant = world.select(&any()).unwrap();
     assert_eq!(world.report(&grant, Outcome::Ok).state, KeyState::Healthy);
     let grant = world.select(&for_model("gpt-4")).unwrap();
-    assert_eq!(world.report(&grant, Outcome::PermissionDenied).state, KeyState::CoolingDown);
+    assert_eq!(world.report(&grant, Outcome::PermissionDenied).state, KeyState::Unknown);
     assert_eq!(world.row("b").state, KeyState::Unknown);
     assert_eq!(taken(&mut world, &for_model("gpt-4"), 2), ["a", "a"]);
     let grant = world.select(&Select { key_name: Some("b".parse().unwrap()), ..any() }).unwrap();

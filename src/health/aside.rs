@@ -63,11 +63,6 @@ impl Aside {
         }
     }
 
-    /// Was it never set aside, or did it pass its trial?
-    pub(super) const fn is_clear(self) -> bool {
-        self.until.is_none()
-    }
-
     /// Lasts as long as the longer of two.
     pub(super) fn join(&mut self, other: Self) {
         self.until = self.until.max(other.until);

@@ -79,7 +79,7 @@ impl Broker {
             let Some(choice) = self.choose(provider, ask, strategy, request.strategy.is_none(), only, &mut rng) else { continue };
             let lease = self.lease_of(choice.key, &choice, caller, request, moment.now, ask.estimate);
             let from = (*name != request.provider).then(|| request.provider.clone());
-            return Ok(self.grant(lease, strategy, from));
+            return Ok(self.grant(choice.key, lease, strategy, from));
         }
         Err(self.refusal(request, &chain, only, moment.now))
     }
@@ -114,10 +114,7 @@ impl Broker {
             let behind = self.policy.fallback_chain.iter().position(|name| *name == request.provider).map_or(0, |place| place + 1);
             chain.extend(self.policy.fallback_chain.iter().skip(behind).filter(|name| **name != request.provider).cloned());
         }
-        let (mut open, closed): (Vec<_>, Vec<_>) =
-            chain.into_iter().partition(|name| self.providers.get(name).is_some_and(|provider| !provider.breaker.is_closed(now.steady)));
-        let mut chain = closed;
-        chain.append(&mut open);
+        chain.sort_by_key(|name| self.providers.get(name).is_some_and(|provider| !provider.breaker.is_closed(now.steady)));
         chain
     }
 
@@ -233,8 +230,7 @@ impl Broker {
     }
 
     /// Moves the horizons where they must move, then gives the lease.
-    fn grant(&mut self, lease: Granted, strategy: Strategy, fallback_from: Option<ProviderName>) -> Grant {
-        let key = self.key_ix(&lease.key);
+    fn grant(&mut self, key: KeyIx, lease: Granted, strategy: Strategy, fallback_from: Option<ProviderName>) -> Grant {
         let (limits, global) = (self.keys[key].limits(), self.global_limits());
         let last_used = self.keys[key].last_used;
         if let Some(until) = self.leases.numbers_needed() {

@@ -15,7 +15,7 @@ use gollm::protocol::request::Strategy;
 use gollm::time::{Now, Steady, Timestamp};
 
 use crate::Failure;
-use crate::load::{Run, Sample};
+use crate::load::{LONGEST, Run, Sample};
 use crate::server::{SERVER_CPU, pin};
 
 /// Length of the file; the writer begins anew at its end.
@@ -97,6 +97,9 @@ impl Group {
                 queue = self.synced.wait(queue).unwrap_or_else(PoisonError::into_inner);
             }
             spans.push(u64::try_from(from.elapsed().as_nanos()).unwrap_or(u64::MAX));
+            if begun.elapsed() > LONGEST {
+                break;
+            }
         }
         let ended = Instant::now();
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,6 +1,8 @@
 //! How fast gollmd answers, as ratios to a bare echo server and a bare disk that are measured in the same run.
 //!
 //! `cargo bench --bench wire` prints the table; `cargo bench --bench wire -- --quick` does so in a few seconds, less exactly.
+//! `-- "report, 16"` measures only the lines in which that stands; `-- --realtime`, as root, runs before all other
+//! processes, which is fair to a busy machine for a second at a time.
 //! Needs Linux's `taskset`. Figures are min / median / max of the ratios of paired rounds: on a busy machine a single
 //! figure means little, and the ratio of two neighbours still does.
 #![cfg_attr(not(unix), allow(unused, reason = "only gollmd on Unix is measured"))]
@@ -31,7 +33,14 @@ fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.split_first() {
         Some((first, rest)) if first == echo::ROLE => echo::serve(rest),
-        _ => plan::run(if arguments.iter().any(|argument| argument == "--quick") { &plan::QUICK } else { &plan::FULL }),
+        _ => {
+            if arguments.iter().any(|argument| argument == "--realtime") {
+                server::go_first()?;
+            }
+            let quick = arguments.iter().any(|argument| argument == "--quick");
+            let wanted = arguments.iter().find(|argument| !argument.starts_with("--"));
+            plan::run(if quick { &plan::QUICK } else { &plan::FULL }, wanted.map_or("", String::as_str))
+        }
     }
 }
 

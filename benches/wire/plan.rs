@@ -38,8 +38,8 @@ struct Case {
     against_disk: Option<Row>,
 }
 
-/// Measures and prints.
-pub(crate) fn run(plan: &Plan) -> Result<(), Failure> {
+/// Measures what has `wanted` in its name, and prints it.
+pub(crate) fn run(plan: &Plan, wanted: &str) -> Result<(), Failure> {
     let scratch = Scratch::new()?;
     let cpus = std::thread::available_parallelism()?.get();
     let gollmd = Server::gollmd(&scratch.0)?;
@@ -49,7 +49,10 @@ pub(crate) fn run(plan: &Plan) -> Result<(), Failure> {
     for connections in [1, MANY] {
         for work in [Work::Select, Work::Report, Work::SelectAndReport] {
             for codec in [Codec::Json, Codec::Binary] {
-                cases.push(Case::new(plan, &gollmd, &scratch, Load { codec, work, connections, turns: 0 })?);
+                let load = Load { codec, work, connections, turns: 0 };
+                if named(&load).contains(wanted) {
+                    cases.push(Case::new(plan, &gollmd, &scratch, load)?);
+                }
             }
         }
     }
@@ -65,14 +68,27 @@ pub(crate) fn run(plan: &Plan) -> Result<(), Failure> {
                 row.add(own, disk::run(&file, &record, case.load.connections, case.load.turns, cpu)?);
             }
         }
-        if let Some(case) = cases.iter().find(|case| case.load.codec == Codec::Binary && case.load.work == Work::Select) {
+        if let Some(case) = cases.iter().find(|case| case.load.connections == 1 && case.load.codec == Codec::Binary && case.load.work == Work::Select)
+        {
             pin(SERVER_CPU)?;
             let (echo, own) = pair(round, || case.load.run(&case.echo.target), || library::select(&gollmd.target, case.load.turns))?;
             by_library.add(own, echo);
         }
     }
     let (echo_rows, disk_rows): (Vec<_>, Vec<_>) = cases.into_iter().map(|case| (case.against_echo, case.against_disk)).unzip();
-    print(plan.rounds, echo_rows.into_iter().chain([by_library]).chain(disk_rows.into_iter().flatten()))
+    let by_library = Some(by_library).filter(Row::is_measured);
+    print(plan.rounds, echo_rows.into_iter().chain(by_library).chain(disk_rows.into_iter().flatten()))
+}
+
+/// What a load is called in the table.
+fn named(load: &Load) -> String {
+    let what = match load.work {
+        Work::Select => "select",
+        Work::Report => "report",
+        Work::SelectAndReport => "select+report",
+    };
+    let plural = if load.connections == 1 { "" } else { "s" };
+    format!("{what}, {} connection{plural}, {}", load.connections, load.codec.name())
 }
 
 /// Measures two after each other, in turn the one or the other first.
@@ -97,16 +113,10 @@ impl Case {
         // On many connections the disk is shared, so a round of it takes as long.
         let all = if durable && connections == 1 { DURABLE_TURNS } else { TURNS };
         let load = Load { turns: (all / connections.min(4) / plan.share).max(20), ..load };
-        let what = match work {
-            Work::Select => "select",
-            Work::Report => "report",
-            Work::SelectAndReport => "select+report",
-        };
-        let name = format!("{what} {} {connections}", codec.name());
-        let echo = Server::echo(&scratch.0, &name.replace(' ', "-"), &replies(&gollmd.target, codec, work)?)?;
-        let row = |base: &str, goal| {
-            Row::new(format!("{what}, {connections} connection{}, {} / {base}", if connections == 1 { "" } else { "s" }, codec.name()), goal)
-        };
+        let name = named(&load);
+        let file = name.replace([' ', ','], "-");
+        let echo = Server::echo(&scratch.0, &file, &replies(&gollmd.target, codec, work)?)?;
+        let row = |base: &str, goal| Row::new(format!("{name} / {base}"), goal);
         let echo_goal = (work == Work::Select && connections == 1).then_some(Goal::MedianAtMost(1.5));
         let disk_goal = (work == Work::Report && connections == MANY).then_some(Goal::RateAtLeast(0.5));
         let against_disk = (work == Work::Report).then(|| row("bare disk", disk_goal));

@@ -52,6 +52,11 @@ impl Row {
         self.pairs.push((own, base));
     }
 
+    /// Was there a round?
+    pub(crate) const fn is_measured(&self) -> bool {
+        !self.pairs.is_empty()
+    }
+
     fn ratio(&self, figure: impl Fn(&Sample) -> f64) -> Spread {
         Spread::of(self.pairs.iter().map(|(own, base)| figure(own) / figure(base)))
     }

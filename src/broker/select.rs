@@ -77,7 +77,7 @@ impl Broker {
             let strategy = request.strategy.unwrap_or(provider.policy.strategy);
             let Some(choice) = self.choose(provider, ask, strategy, request.strategy.is_none(), only, &mut rng) else { continue };
             let lease = self.lease_of(&choice, caller, request, moment.now, ask.estimate, strategy);
-            let grant = self.grant(lease);
+            let grant = self.grant(choice.key, lease);
             if choice.keep {
                 self.keep_choice(choice.key, &grant.lease);
             }
@@ -119,10 +119,7 @@ impl Broker {
             let behind = self.policy.fallback_chain.iter().position(|name| *name == request.provider).map_or(0, |place| place + 1);
             chain.extend(self.policy.fallback_chain.iter().skip(behind).filter(|name| **name != request.provider).cloned());
         }
-        let (mut open, closed): (Vec<_>, Vec<_>) =
-            chain.into_iter().partition(|name| self.providers.get(name).is_some_and(|provider| !provider.breaker.is_closed(now.steady)));
-        let mut chain = closed;
-        chain.append(&mut open);
+        chain.sort_by_key(|name| self.providers.get(name).is_some_and(|provider| !provider.breaker.is_closed(now.steady)));
         chain
     }
 
@@ -239,8 +236,7 @@ impl Broker {
     }
 
     /// Moves the horizons where they must move, then gives the lease.
-    fn grant(&mut self, lease: Granted) -> Grant {
-        let key = self.key_ix(&lease.key);
+    fn grant(&mut self, key: KeyIx, lease: Granted) -> Grant {
         let (limits, global) = (self.keys[key].limits(), self.global_limits());
         let last_used = self.keys[key].last_used;
         if let Some(until) = self.leases.numbers_needed() {

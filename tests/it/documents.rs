@@ -72,6 +72,12 @@ fn every_message_of_the_protocols_page_is_one() {
 }
 
 #[test]
+fn the_protocols_page_has_the_error_of_a_wrong_request_as_it_is() {
+    let bad = json::decode_request(br#"{"id":18,"op":{"select":{"provder":"openai"}}}"#).err().unwrap();
+    assert!(PROTOCOL.contains(&format!("\"message\":\"{}\"", bad.message)), "{}", bad.message);
+}
+
+#[test]
 fn the_architectures_table_has_the_modules_in_their_order() {
     let modules: Vec<&str> = MAP.lines().filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod ")?.strip_suffix(';')).collect();
     let rows: Vec<&str> = ARCHITECTURE.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |")).map(|(name, _)| name).collect();

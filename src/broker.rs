@@ -4,6 +4,7 @@
 //! same events to the same records gives the same state, which is how a restart rebuilds it.
 
 mod admin;
+mod apply;
 mod arena;
 mod records;
 mod select;
@@ -21,18 +22,17 @@ use fastrand::Rng;
 use crate::access::Caller;
 use crate::broker::arena::{Accounts, Keys};
 use crate::broker::records::Dirty;
-use crate::event::{AccountKey, Ahead, Event, Granted, Settled, Usage};
+use crate::event::{AccountKey, Event, Granted};
+use crate::health::KeyHealth;
+use crate::health::account::AccountHealth;
 use crate::health::breaker::Breaker;
-use crate::health::{AccountHealth, KeyHealth};
 use crate::id::{AccountName, KeyId, ProviderName};
 use crate::lease::Leases;
-use crate::limits::{Limits, Meter, Moves};
-use crate::money::Usd;
+use crate::limits::{Limits, Meter};
 use crate::policy::{KeyPolicy, Policy, ProviderPolicy};
-use crate::protocol::request::Outcome;
 use crate::rotation::round_robin::Schedule;
-use crate::time::{Day, Now, Steady, Timestamp};
-use crate::usage::{Entry, Ledger};
+use crate::time::{Now, Steady, Timestamp};
+use crate::usage::Ledger;
 
 pub use crate::broker::records::{Change, DamagedRecord, Record, Shelf};
 pub use crate::broker::select::Grant;
@@ -253,175 +253,6 @@ impl Broker {
         self.emit(event);
     }
 
-    /// Applies an event, live or from the journal.
-    fn apply(&mut self, event: &Event) {
-        match event {
-            Event::Clock(_) | Event::SecretKept { .. } | Event::SecretErased { .. } => {}
-            Event::Ahead(ahead) => self.apply_ahead(ahead),
-            Event::Granted(lease) => self.apply_granted(lease),
-            Event::Adopted(lease) => {
-                let key = self.key_ix(&lease.key);
-                self.keys[key].meter.adopt(lease.estimate);
-                self.global.adopt(lease.estimate);
-                self.leases.load_open(lease.clone());
-                self.touch(key);
-                self.dirty.leases.insert(lease.number);
-            }
-            Event::Renewed { number, expires } => {
-                self.leases.renew(*number, *expires);
-                self.dirty.leases.insert(*number);
-            }
-            Event::Settled(settled) => self.apply_settled(settled),
-            Event::Expired { number, at } => self.apply_expired(*number, *at),
-            Event::Recorded(recorded) => {
-                let key = self.key_ix(&recorded.key);
-                self.charge(key, recorded.usage.cost, recorded.at.wall.day());
-                let entry = Entry {
-                    key: &recorded.key,
-                    model: recorded.model.as_ref(),
-                    caller: recorded.caller,
-                    outcome: recorded.outcome,
-                    usage: recorded.usage,
-                    at: recorded.at.wall,
-                };
-                self.ledger.book(&entry);
-            }
-            Event::Health { key, health } => {
-                let key = self.key_ix(key);
-                self.keys[key].health = health.clone();
-                self.dirty.health.insert(key);
-            }
-            Event::Account { account, health } => {
-                let account = self.account_ix(account.clone());
-                self.accounts[account].health = health.clone();
-                self.dirty.accounts.insert(account);
-            }
-            Event::AccountLearned { key, account } => {
-                let key = self.key_ix(key);
-                self.keys[key].learned = Some(account.clone());
-                self.link_account(key);
-                self.touch(key);
-            }
-            Event::Alerted { key, at } => match key.as_ref().map(|key| self.key_ix(key)) {
-                Some(key) => {
-                    self.keys[key].meter.alerted(at.wall.day());
-                    self.touch(key);
-                }
-                None => self.global.alerted(at.wall.day()),
-            },
-        }
-    }
-
-    fn apply_ahead(&mut self, ahead: &Ahead) {
-        let (emitted, durable) = (self.emitted, self.durable);
-        match ahead {
-            Ahead::Numbers { until } => self.leases.move_numbers(*until, emitted, durable),
-            Ahead::Meter { key, places, reserved } => {
-                let moves = Moves { places: *places, reserved: *reserved };
-                match key.as_ref().map(|key| self.key_ix(key)) {
-                    Some(key) => {
-                        self.keys[key].meter.move_ahead(moves, emitted, durable);
-                        self.touch(key);
-                    }
-                    None => self.global.move_ahead(moves, emitted, durable),
-                }
-            }
-        }
-    }
-
-    fn apply_granted(&mut self, lease: &Granted) {
-        let key = self.key_ix(&lease.key);
-        let entry = &mut self.keys[key];
-        entry.meter.grant(lease.estimate, lease.at.steady);
-        entry.last_used = Some(lease.at.wall);
-        let (place, account) = (entry.place, entry.account);
-        if lease.trial {
-            entry.trial_lease = Some(lease.number);
-            self.accounts[account].trial_lease = Some(lease.number);
-        }
-        self.global.grant(lease.estimate, lease.at.steady);
-        self.leases.grant(lease.clone());
-        if lease.in_turn
-            && let Some(provider) = self.providers.get_mut(&lease.key.provider)
-        {
-            provider.schedule.took(place);
-            provider.last = Some(key);
-            self.dirty.providers.insert(lease.key.provider.clone());
-        }
-        self.touch(key);
-        self.dirty.leases.insert(lease.number);
-    }
-
-    fn apply_settled(&mut self, settled: &Settled) {
-        let lease = &settled.lease;
-        let key = self.key_ix(&lease.key);
-        if let crate::lease::Standing::Expired(expired) = self.leases.standing(lease.number) {
-            let day = lease.at.wall.day();
-            self.keys[key].meter.refund(lease.estimate, day);
-            self.global.refund(lease.estimate, day);
-            self.ledger.take_back(&lease.key, lease.model.as_ref(), lease.caller, lease.estimate, expired.charged);
-        }
-        if self.leases.settle(lease.number, settled.at.steady).is_some() {
-            self.keys[key].meter.release(lease.estimate);
-            self.global.release(lease.estimate);
-        }
-        self.end_trial(key, lease.number);
-        self.dirty.leases.insert(lease.number);
-        self.touch(key);
-        if settled.outcome == Outcome::Cancelled {
-            self.keys[key].meter.give_back(lease.at.steady);
-            self.global.give_back(lease.at.steady);
-            return;
-        }
-        if settled.outcome == Outcome::Ok {
-            self.keys[key].last_ok = Some(settled.at.steady);
-        }
-        if let Some(provider) = self.providers.get_mut(&lease.key.provider) {
-            provider.breaker.note(settled.outcome, settled.at.steady);
-        }
-        self.charge(key, settled.usage.cost, lease.at.wall.day());
-        let entry = Entry {
-            key: &lease.key,
-            model: settled.model.as_ref(),
-            caller: lease.caller,
-            outcome: settled.outcome,
-            usage: settled.usage,
-            at: settled.at.wall,
-        };
-        self.ledger.book(&entry);
-    }
-
-    fn apply_expired(&mut self, number: u64, at: Now) {
-        let Some(lease) = self.leases.expire(number, at.wall) else {
-            return;
-        };
-        let key = self.key_ix(&lease.key);
-        self.keys[key].meter.release(lease.estimate);
-        self.global.release(lease.estimate);
-        self.end_trial(key, number);
-        let usage = Usage { cost: lease.estimate, ..Usage::default() };
-        self.charge(key, usage.cost, lease.at.wall.day());
-        self.ledger.book(&Entry { key: &lease.key, model: lease.model.as_ref(), caller: lease.caller, outcome: Outcome::Ok, usage, at: at.wall });
-        self.dirty.leases.insert(number);
-    }
-
-    /// Books a cost against the limits of a day. A lease counts for the UTC day on which it was given: its estimate was
-    /// checked against that day's limit, so no change of the clock in between can make it pass another day's.
-    fn charge(&mut self, key: KeyIx, cost: Usd, day: Day) {
-        self.keys[key].meter.charge(cost, day);
-        self.global.charge(cost, day);
-        self.touch(key);
-    }
-
-    fn end_trial(&mut self, key: KeyIx, number: u64) {
-        let account = self.keys[key].account;
-        for trial in [&mut self.keys[key].trial_lease, &mut self.accounts[account].trial_lease] {
-            if *trial == Some(number) {
-                *trial = None;
-            }
-        }
-    }
-
     /// The key's counters, and with them the global ones, are to be kept.
     fn touch(&mut self, key: KeyIx) {
         self.dirty.meters.insert(key);
@@ -458,21 +289,24 @@ impl Broker {
         [self.leases.first_deadline(), self.global.orphan_deadline(), orphans].into_iter().flatten().min()
     }
 
-    /// Raises the alert of each cost limit that passed its threshold, once a day and limit.
+    /// Raises the alert of every cost limit that passed its threshold, once a day and limit.
     fn raise_alerts(&mut self, now: Now) {
         for key in self.keys.all() {
-            self.raise_alert(key, now);
+            self.raise_key_alert(key, now);
+        }
+        self.raise_global_alert(now);
+    }
+
+    fn raise_key_alert(&mut self, key: KeyIx, now: Now) {
+        let entry = &self.keys[key];
+        if entry.meter.alert_due(entry.limits(), self.policy.cost_alert_threshold, now) {
+            let id = entry.id.clone();
+            self.emit(Event::Alerted { key: Some(id), at: now });
         }
     }
 
-    /// Raises the alert of a key's cost limit and of the global one, where it is due.
-    fn raise_alert(&mut self, key: KeyIx, now: Now) {
-        let share = self.policy.cost_alert_threshold;
-        if self.keys[key].meter.alert_due(self.keys[key].limits(), share, now) {
-            let id = self.keys[key].id.clone();
-            self.emit(Event::Alerted { key: Some(id), at: now });
-        }
-        if self.global.alert_due(self.global_limits(), share, now) {
+    fn raise_global_alert(&mut self, now: Now) {
+        if self.global.alert_due(self.global_limits(), self.policy.cost_alert_threshold, now) {
             self.emit(Event::Alerted { key: None, at: now });
         }
     }

@@ -25,7 +25,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::config;
 use crate::daemon::arguments::Arguments;
@@ -34,7 +34,6 @@ use crate::daemon::start::Started;
 use crate::daemon::state::Shared;
 use crate::environment::Environment;
 use crate::platform::{self, Phase};
-use crate::time::Clock;
 
 pub use crate::daemon::arguments::command;
 pub use crate::daemon::start::StartError;
@@ -126,9 +125,14 @@ pub fn serve(options: &Options, environment: Environment, ready: &mut dyn FnMut(
     runtime.block_on(async {
         let signals = Signals::take().map_err(StartError::Runtime)?;
         let Started { shared, store, listener } = start::start(options, environment)?;
+        let (results, told) = mpsc::channel(journal::TOLD_LATE_MAX);
+        tokio::spawn(journal::tell(told));
         let writer = {
             let shared = Arc::clone(&shared);
-            std::thread::Builder::new().name("gollmd-journal".to_owned()).spawn(move || journal::run(shared, store)).map_err(StartError::Runtime)?
+            std::thread::Builder::new()
+                .name("gollmd-journal".to_owned())
+                .spawn(move || journal::run(shared, store, results))
+                .map_err(StartError::Runtime)?
         };
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(tick(Arc::clone(&shared)));
@@ -148,8 +152,10 @@ pub fn serve(options: &Options, environment: Environment, ready: &mut dyn FnMut(
 
 /// Writes what is left and closes the store.
 fn end(shared: &Arc<Shared>, writer: std::thread::JoinHandle<Result<(), String>>) -> Result<(), StartError> {
-    shared.lock().stop = true;
-    shared.wake.notify_one();
+    let mut core = shared.lock();
+    core.stop = true;
+    core.wake_journal(shared);
+    drop(core);
     match writer.join() {
         Ok(Ok(())) => {
             tracing::info!("stopped");
@@ -168,12 +174,8 @@ fn tell(phase: &Phase) {
 
 /// Ends leases when their time is up: sleeps until the next deadline, or until there is an earlier one.
 async fn tick(shared: Arc<Shared>) {
-    /// What has no deadline of its own, such as forgetting old usage, is looked at this often.
-    const LONGEST: std::time::Duration = std::time::Duration::from_secs(3600);
     loop {
-        let next = answer::tick(&shared);
-        let now = shared.clock.now().steady;
-        let pause = next.map_or(LONGEST, |next| next.since(now).min(LONGEST));
+        let pause = answer::tick(&shared);
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = shared.sooner.notified() => {}

@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 
 /// Makes a directory with its parents, or takes one that is there, and closes it to everybody but its owner (0700).
 pub(crate) fn private_dir(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        // Its parent may be closed to us, as /var/lib/private is.
+        return restrict(path, 0o700);
+    }
     fs::create_dir_all(path)?;
     restrict(path, 0o700)?;
     path.parent().map_or(Ok(()), sync_dir)

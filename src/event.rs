@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::health::{AccountHealth, KeyHealth};
+use crate::health::KeyHealth;
+use crate::health::account::AccountHealth;
 use crate::id::{AccountName, KeyId, KeyName, ModelName, ProviderName, Uid};
 use crate::money::Usd;
 use crate::protocol::request::Outcome;

@@ -1,5 +1,7 @@
 //! Health: what reports and probes say of a key and of its account, and what follows from it.
 
+pub mod account;
+pub mod aside;
 pub mod breaker;
 
 use std::collections::BTreeMap;
@@ -7,6 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::health::aside::{Aside, Standing};
 use crate::id::ModelName;
 use crate::protocol::error::Reason;
 use crate::protocol::reply::{KeyState, KeyVerdict};
@@ -24,62 +27,8 @@ const BELIEVED: Duration = Duration::from_secs(31 * 86_400);
 /// Longest pause between probes of an invalid key.
 const PROBE_LONGEST: Duration = Duration::from_secs(3600);
 
-/// Two rate limits on keys of one account within this time are the account's.
-pub const ACCOUNT_SPAN: Duration = Duration::from_secs(10);
-
 /// Models whose set-asides one key remembers.
 const MODELS_MAX: usize = 64;
-
-/// A set-aside, and the trial after it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Aside {
-    /// Set aside until then; after that on trial, until a lease that was given later is reported `ok`.
-    until: Option<Steady>,
-    /// Failures in a row, which make the next set-aside longer.
-    level: u8,
-}
-
-/// How a set-aside stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// Nothing is against it.
-    Clear,
-    /// Set aside until then.
-    Aside(Steady),
-    /// Its set-aside ended: one lease at a time until one is `ok`.
-    Trial,
-}
-
-impl Aside {
-    /// How it stands now.
-    #[must_use]
-    pub fn standing(self, now: Steady) -> Standing {
-        match self.until {
-            None => Standing::Clear,
-            Some(until) if until > now => Standing::Aside(until),
-            Some(_) => Standing::Trial,
-        }
-    }
-
-    /// Sets aside until `until`, unless it is set aside for longer; counts one failure more.
-    fn put(&mut self, until: Steady) {
-        self.until = Some(self.until.map_or(until, |longer| longer.max(until)));
-        self.level = self.level.saturating_add(1);
-    }
-
-    /// `base` doubled for each failure in a row, at most `longest`.
-    fn doubled(self, base: Duration, longest: Duration) -> Duration {
-        base.saturating_mul(1_u32.checked_shl(u32::from(self.level)).unwrap_or(u32::MAX)).min(longest)
-    }
-
-    /// A lease that was given at `given` was `ok`.
-    fn passed(&mut self, given: Steady) {
-        self.level = 0;
-        if self.until.is_some_and(|until| until <= given) {
-            self.until = None;
-        }
-    }
-}
 
 /// What is known of a key itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -133,13 +82,6 @@ struct Disabled {
     until: Option<Steady>,
 }
 
-/// The health of an account.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct AccountHealth {
-    cooling: Aside,
-    exhausted: Aside,
-}
-
 /// Why a key may not be leased: the reason, and until when at most.
 pub type Against = (Reason, Option<Steady>);
 
@@ -188,7 +130,7 @@ impl KeyHealth {
             entry.aside.passed(given);
         }
         self.models.retain(|_, entry| *entry != ModelHealth::default());
-        if self.aside.until.is_none() {
+        if self.aside.is_clear() {
             self.cause = None;
             self.probe_at = None;
         }
@@ -354,62 +296,6 @@ pub enum Probing {
     Every(Duration),
 }
 
-impl AccountHealth {
-    /// Two of its keys were rate limited: it is set aside until `until`.
-    pub fn rate_limited(&mut self, until: Steady) {
-        self.cooling.put(until);
-    }
-
-    /// Its credit or quota is spent: tried again after `interval` (doubling), and at the next UTC midnight.
-    pub fn quota_exhausted(&mut self, interval: Duration, now: Now) {
-        let again = now.steady.after(self.exhausted.doubled(interval, Duration::from_secs(86_400)));
-        self.exhausted.put(again.min(now.midnight()));
-    }
-
-    /// A lease of one of its keys that was given at `given` was `ok`.
-    pub fn passed(&mut self, given: Steady) {
-        self.cooling.passed(given);
-        self.exhausted.passed(given);
-    }
-
-    /// An admin lifts every set-aside.
-    pub fn clear(&mut self) {
-        *self = Self::default();
-    }
-
-    /// The longer of two healths: two accounts turned out to be one.
-    pub fn join(&mut self, other: &Self) {
-        self.cooling.until = self.cooling.until.max(other.cooling.until);
-        self.exhausted.until = self.exhausted.until.max(other.exhausted.until);
-    }
-
-    /// What is against leasing one of its keys.
-    ///
-    /// # Errors
-    /// The reason, and until when at most.
-    pub fn check(&self, now: Steady) -> Result<Trial, Against> {
-        match (self.exhausted.standing(now), self.cooling.standing(now)) {
-            (Standing::Aside(until), _) => Err((Reason::Exhausted, Some(until))),
-            (_, Standing::Aside(until)) => Err((Reason::CoolingDown, Some(until))),
-            (Standing::Trial, _) | (_, Standing::Trial) => Ok(Trial::On),
-            (Standing::Clear, Standing::Clear) => Ok(Trial::Off),
-        }
-    }
-
-    /// The state that it puts its keys in, until when, and why; none: it has nothing against them.
-    #[must_use]
-    pub fn state(&self, now: Steady) -> Option<(KeyState, Option<Steady>, String)> {
-        match (self.exhausted.standing(now), self.cooling.standing(now)) {
-            (Standing::Aside(until), _) => Some((KeyState::Exhausted, Some(until), "its account's credit or quota is spent".to_owned())),
-            (Standing::Trial, _) => {
-                Some((KeyState::Exhausted, None, "its account's quota was spent; one trial lease may find it filled up".to_owned()))
-            }
-            (_, Standing::Aside(until)) => Some((KeyState::CoolingDown, Some(until), "its account is rate limited".to_owned())),
-            _ => None,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -486,25 +372,6 @@ mod tests {
         let mut unprobed = KeyHealth::default();
         unprobed.auth_failed(Probing::Off, at(0));
         assert_eq!(unprobed.state(at(1)).0, KeyState::Invalid);
-    }
-
-    #[test]
-    fn a_free_probe_does_not_clear_a_spent_quota_and_one_trial_does() {
-        let mut account = AccountHealth::default();
-        account.quota_exhausted(Duration::from_secs(3600), at(0));
-        assert_eq!(account.check(at(1).steady), Err((Reason::Exhausted, Some(at(3600).steady))));
-        assert_eq!(account.check(at(3601).steady), Ok(Trial::On));
-        account.passed(at(0).steady);
-        assert_eq!(account.check(at(3601).steady), Ok(Trial::On));
-        account.passed(at(3601).steady);
-        assert_eq!(account.check(at(3602).steady), Ok(Trial::Off));
-    }
-
-    #[test]
-    fn a_spent_quota_is_tried_again_at_midnight() {
-        let mut account = AccountHealth::default();
-        account.quota_exhausted(Duration::from_secs(86_400), at(0));
-        assert_eq!(account.check(at(0).steady), Err((Reason::Exhausted, Some(at(0).midnight()))));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::Granted;
 use crate::lease::settled::Numbers;
-use crate::limits::Horizon;
+use crate::limits::horizon::Horizon;
 use crate::time::{Now, Steady, Timestamp};
 
 /// A report after a lease has run out still counts for this long.

@@ -65,3 +65,8 @@ pub mod ctl;
 pub use client::{Client, ClientBuilder, Error, Lease, Usage, blocking};
 #[cfg(feature = "client")]
 pub use protocol::request::{Outcome, Select};
+
+/// The README's Rust compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

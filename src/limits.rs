@@ -1,15 +1,17 @@
 //! Limits: leases in the trailing hour, cost of the day, and the reserve for what is in flight.
 
-use std::collections::{BTreeMap, VecDeque};
+pub mod horizon;
+mod window;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::horizon::Horizon;
+use crate::limits::window::Window;
 use crate::money::Usd;
 use crate::time::{Day, Now, Steady};
-
-/// A lease given in minute `m` stops counting when minute `m + KEPT_MINUTES` begins: never early, at most a minute late.
-const KEPT_MINUTES: u64 = 61;
 
 /// A limit that no time gives room in.
 pub const NEVER: Steady = Steady::from_millis(u64::MAX);
@@ -35,129 +37,6 @@ pub enum Spent {
     Cost(Steady),
     /// What is in flight fills the rest of the day's cost: room when a lease is settled, at midnight at the latest.
     Reserved(Steady),
-}
-
-/// Leases by the minute in which they were given.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Window {
-    minutes: VecDeque<(u64, u64)>,
-}
-
-impl Window {
-    /// Leases that still count.
-    #[must_use]
-    pub fn count(&self, now: Steady) -> u64 {
-        self.live(now).map(|(_, count)| count).sum()
-    }
-
-    fn live(&self, now: Steady) -> impl Iterator<Item = (u64, u64)> + '_ {
-        let minute = now.minute();
-        self.minutes.iter().copied().filter(move |(given, _)| given + KEPT_MINUTES > minute)
-    }
-
-    /// Counts `leases` in the minute of `at`.
-    fn add(&mut self, at: Steady, leases: u64) {
-        let minute = at.minute();
-        while self.minutes.front().is_some_and(|(given, _)| given + KEPT_MINUTES <= minute) {
-            self.minutes.pop_front();
-        }
-        match self.minutes.iter_mut().rev().find(|(given, _)| *given <= minute) {
-            Some((given, count)) if *given == minute => *count += leases,
-            _ => {
-                let place = self.minutes.iter().take_while(|(given, _)| *given < minute).count();
-                self.minutes.insert(place, (minute, leases));
-            }
-        }
-    }
-
-    /// Takes back one lease that was given at `given`.
-    fn give_back(&mut self, given: Steady) {
-        let minute = given.minute();
-        if let Some((_, count)) = self.minutes.iter_mut().find(|(at, _)| *at == minute) {
-            *count = count.saturating_sub(1);
-        }
-    }
-
-    /// When fewer than `limit` leases count.
-    fn free_at(&self, limit: u64, now: Steady) -> Steady {
-        let mut over = self.count(now).saturating_add(1).saturating_sub(limit);
-        for (minute, count) in self.live(now) {
-            over = over.saturating_sub(count);
-            if over == 0 {
-                return Steady::of_minute(minute + KEPT_MINUTES);
-            }
-        }
-        Steady::of_minute(now.minute() + KEPT_MINUTES)
-    }
-}
-
-/// A count that the store is told of ahead of time, so that a crash can't lose any of it.
-///
-/// The store holds `ahead`, never below `total`. After a crash counting starts at `ahead`: a few places are lost, none
-/// is given back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Horizon {
-    total: u64,
-    ahead: u64,
-    /// What the store holds for certain; `ahead` is certain once the event `queued` is durable.
-    #[serde(skip)]
-    certain: u64,
-    #[serde(skip)]
-    queued: u64,
-}
-
-impl Horizon {
-    /// What was counted.
-    #[must_use]
-    pub const fn total(&self) -> u64 {
-        self.total
-    }
-
-    /// Where to move the horizon so that `amount` more can be counted; none: it is far enough.
-    ///
-    /// It is moved early, when half of a step is left, so that whoever comes next need not wait for it.
-    #[must_use]
-    pub const fn needed(&self, amount: u64, step: u64) -> Option<u64> {
-        let total = self.total.saturating_add(amount);
-        if total.saturating_add(step / 2) >= self.ahead { Some(total.saturating_add(step)) } else { None }
-    }
-
-    /// Moves the horizon; event number `queued` tells the store.
-    pub const fn move_to(&mut self, ahead: u64, queued: u64, durable: u64) {
-        if self.queued <= durable {
-            self.certain = self.ahead;
-        }
-        if ahead > self.ahead {
-            self.ahead = ahead;
-        }
-        self.queued = queued;
-    }
-
-    /// Counts `amount`.
-    pub const fn count(&mut self, amount: u64) {
-        self.total = self.total.saturating_add(amount);
-    }
-
-    /// Must an answer wait for the store before it relies on the count?
-    #[must_use]
-    pub const fn must_wait(&self, durable: u64) -> bool {
-        self.total > self.certain && self.queued > durable
-    }
-
-    /// After a restart: what may have been counted without the store hearing of it. Counting goes on from there.
-    pub const fn settle(&mut self) -> u64 {
-        let lost = self.ahead.saturating_sub(self.total);
-        self.total = self.total.saturating_add(lost);
-        self.ahead = self.total;
-        self.certain = self.total;
-        self.queued = 0;
-        lost
-    }
-
-    /// Before a clean stop: the exact count stands.
-    pub const fn rest(&mut self) {
-        self.ahead = self.total;
-    }
 }
 
 /// Estimates of leases that a crash made unknown: held until no such lease can be open any more, then charged.
@@ -253,7 +132,7 @@ impl Meter {
         if places.is_none() && reserved.is_none() {
             return None;
         }
-        Some(Moves { places: places.unwrap_or(self.places.ahead), reserved: reserved.unwrap_or(self.estimates.ahead) })
+        Some(Moves { places: places.unwrap_or(self.places.ahead()), reserved: reserved.unwrap_or(self.estimates.ahead()) })
     }
 
     /// Moves the horizons; event number `queued` tells the store.

@@ -15,11 +15,9 @@ use crate::time::{Day, Timestamp};
 /// Days that the ledger keeps.
 const KEPT_DAYS: i32 = 400;
 
-/// What a row is kept by, within its day and key.
+/// What hours are kept by, within their day and key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Place {
-    /// 0 to 23.
-    hour: u8,
     model: Option<ModelName>,
     caller: Uid,
 }
@@ -39,7 +37,8 @@ struct Totals {
 /// The usage of one key on one day.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct DayUsage {
-    rows: BTreeMap<Place, Totals>,
+    /// The hours, 0 to 23, in which anything was used.
+    hours: BTreeMap<Place, BTreeMap<u8, Totals>>,
 }
 
 /// The day and the key that a record of the ledger is for.
@@ -104,6 +103,12 @@ impl Totals {
     }
 }
 
+impl DayUsage {
+    fn rows(&self) -> impl Iterator<Item = (&Place, u8, &Totals)> {
+        self.hours.iter().flat_map(|(place, hours)| hours.iter().map(move |(hour, totals)| (place, *hour, totals)))
+    }
+}
+
 fn hour_of(at: Timestamp) -> u8 {
     let since_midnight = at.unix_millis() - at.day().start().unix_millis();
     u8::try_from(since_midnight / 3_600_000).unwrap_or(0)
@@ -112,9 +117,9 @@ fn hour_of(at: Timestamp) -> u8 {
 impl Ledger {
     fn row(&mut self, key: &KeyId, model: Option<&ModelName>, caller: Uid, at: Timestamp) -> &mut Totals {
         let page = (at.day(), key.clone());
-        let place = Place { hour: hour_of(at), model: model.cloned(), caller };
+        let place = Place { model: model.cloned(), caller };
         self.changed.insert(page.clone());
-        Arc::make_mut(self.pages.entry(page).or_default()).rows.entry(place).or_default()
+        Arc::make_mut(self.pages.entry(page).or_default()).hours.entry(place).or_default().entry(hour_of(at)).or_default()
     }
 
     /// Books a request.
@@ -137,8 +142,8 @@ impl Ledger {
             if question.provider.as_ref().is_some_and(|only| *only != key.provider) {
                 continue;
             }
-            for (place, totals) in &usage.rows {
-                let start = day.start().after(std::time::Duration::from_secs(u64::from(place.hour) * 3600));
+            for (place, hour, totals) in usage.rows() {
+                let start = day.start().after(std::time::Duration::from_secs(u64::from(hour) * 3600));
                 let end = start.after(std::time::Duration::from_secs(3600));
                 if question.since.is_some_and(|since| end <= since) || question.until.is_some_and(|until| start >= until) || totals.requests == 0 {
                     continue;
@@ -163,8 +168,8 @@ impl Ledger {
             .rev()
             .take_while(|((of, _), _)| *of >= day)
             .filter(|((of, _), _)| *of == day)
-            .flat_map(|(_, usage)| usage.rows.values())
-            .map(|totals| totals.unpriced)
+            .flat_map(|(_, usage)| usage.rows())
+            .map(|(_, _, totals)| totals.unpriced)
             .sum()
     }
 
@@ -291,5 +296,26 @@ mod tests {
         ledger.forget("2027-02-06".parse::<Timestamp>().unwrap().day());
         assert_eq!(ledger.answer(&request::Statistics::default()).total.requests, 2);
         assert_eq!(ledger.take_changed().len(), 1);
+    }
+
+    #[test]
+    fn a_year_of_hourly_usage_of_fifty_keys_stays_small() {
+        let mut ledger = Ledger::default();
+        let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let model: ModelName = "claude-3-sonnet-20240229".parse().unwrap();
+        let key: KeyId = "anthropic/primary".parse().unwrap();
+        let usage =
+            Usage { input_tokens: 1_000_000, output_tokens: 50_000, cached_tokens: 100_000, cost: Usd::from_nanos(3_750_000_000), unpriced: false };
+        for hour in 0..365_u64 * 24 {
+            let at = start.after(std::time::Duration::from_secs(hour * 3600));
+            for (caller, outcome) in [(1000, Outcome::Ok), (1000, Outcome::RateLimited), (1001, Outcome::Ok)] {
+                ledger.book(&Entry { key: &key, model: Some(&model), caller: Uid(caller), outcome, usage, at });
+            }
+        }
+        let pages = ledger.take_changed();
+        let bytes: usize =
+            pages.iter().map(|(_, page)| bincode::serde::encode_to_vec(page.as_deref(), bincode::config::standard()).unwrap().len()).sum();
+        // Fifty keys with two callers each, before the 28 bytes that sealing adds to each of 18 250 records.
+        assert!(bytes * 50 < 32 * 1024 * 1024, "{bytes} bytes a key and year");
     }
 }

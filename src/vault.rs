@@ -1,6 +1,7 @@
 //! Sealing: everything that gollm stores, and the keys for it, which all come from one data key.
 
 pub mod kdf;
+pub mod keyring;
 pub mod master;
 pub(crate) mod cipher;
 pub(crate) mod header;
@@ -8,15 +9,18 @@ pub(crate) mod text;
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+use crate::environment::Environment;
 use crate::secret::Secret;
 
 use cipher::{Key, MacKey, SealKey, framed, subkey};
+use header::{Header, Request};
 use kdf::Cost;
-use master::{MasterSource, RingFault};
+use keyring::{NoRing, RingFault};
+use master::{MasterSetting, MasterSource};
 
 /// The name of one store, made when it is made; also its account in the keyring.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -196,6 +200,21 @@ impl Vault {
     fn aad(&self, place: &Place<'_>) -> Vec<u8> {
         framed(&[&self.store.0, place.tree.as_bytes(), place.key, &[place.version]])
     }
+}
+
+/// Wraps the data key of the store in `dir` under a new password; nothing that is sealed changes, and an open vault
+/// goes on. From then on the password comes from a person, a credential or the environment. Slow: it derives two keys.
+///
+/// # Errors
+/// The old password is wrong, the new one is empty, or the header can't be read or written; nothing was changed then.
+pub fn change_password(dir: &Path, old: &str, new: &str) -> Result<(), VaultError> {
+    let path = dir.join("header");
+    let header = Header::read(dir)?.ok_or(VaultError::HeaderDamaged { path, what: "it is missing" })?;
+    let environment = Environment::default();
+    let password = |text: &str| MasterSetting::Password(Zeroizing::new(text.to_owned()));
+    let (old, new) = (password(old), password(new));
+    let request = |setting| Request { dir, setting, encrypt: true, environment: &environment, ring: &NoRing, cost: Cost::STANDARD };
+    header.rewrap(&request(&old), &request(&new))
 }
 
 #[cfg(test)]

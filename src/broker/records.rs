@@ -1,6 +1,6 @@
 //! The state as records for the store: what changed since the last time, and taking records up again.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::broker::{AccountIx, Broker, KeyIx};
 use crate::event::{AccountKey, Event};
-use crate::health::{AccountHealth, KeyHealth};
+use crate::health::KeyHealth;
+use crate::health::account::AccountHealth;
 use crate::id::{AccountName, KeyId, KeyName, ProviderName};
 use crate::lease::KeptOwned;
 use crate::limits::Meter;
@@ -65,13 +66,14 @@ pub struct DamagedRecord {
 /// What changed since the records were last exported.
 #[derive(Debug, Default)]
 pub(super) struct Dirty {
-    pub(super) meters: HashSet<KeyIx>,
-    pub(super) health: HashSet<KeyIx>,
-    pub(super) accounts: HashSet<AccountIx>,
-    pub(super) leases: HashSet<u64>,
+    pub(super) meters: BTreeSet<KeyIx>,
+    pub(super) health: BTreeSet<KeyIx>,
+    pub(super) accounts: BTreeSet<AccountIx>,
+    /// A number stands here as often as its lease changed: noting it is on the way of each select and report.
+    pub(super) leases: Vec<u64>,
     /// Leases that the store has a record of; not a change, but what is known of the store.
     pub(super) stored: HashSet<u64>,
-    pub(super) providers: HashSet<ProviderName>,
+    pub(super) providers: BTreeSet<ProviderName>,
     pub(super) global: bool,
 }
 
@@ -147,6 +149,8 @@ impl Broker {
         if !dirty.leases.is_empty() || dirty.global {
             put(Shelf::Leases, BOOK.to_vec(), encode(&self.leases.book()));
         }
+        dirty.leases.sort_unstable();
+        dirty.leases.dedup();
         for number in dirty.leases {
             match self.leases.kept(number) {
                 Some(kept) => {
@@ -177,7 +181,7 @@ impl Broker {
         let numbers: Vec<u64> = self.leases.numbers().collect();
         self.dirty.leases.extend(self.dirty.stored.iter().copied());
         self.dirty.leases.extend(numbers);
-        self.dirty.stored = self.dirty.leases.clone();
+        self.dirty.stored = self.dirty.leases.iter().copied().collect();
         self.dirty.providers.extend(self.providers.keys().cloned());
         self.dirty.global = true;
         self.leases.settled().all_changed();

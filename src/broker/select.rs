@@ -54,11 +54,11 @@ pub(super) fn price_of(provider: &ProviderPolicy, model: Option<&ModelName>) -> 
     provider.model(model).and_then(|model| model.price).or_else(|| prices::lookup(provider.kind, model.as_str()))
 }
 
-fn estimated(estimate: Option<Estimate>, price: Option<Price>) -> Usd {
+fn estimated(estimate: Option<Estimate>, price: impl FnOnce() -> Option<Price>) -> Usd {
     let Some(estimate) = estimate else {
         return Usd::ZERO;
     };
-    let tokens = || price.map_or(Usd::ZERO, |price| price.cost(estimate.input_tokens.unwrap_or(0), 0, estimate.output_tokens.unwrap_or(0)));
+    let tokens = || price().map_or(Usd::ZERO, |price| price.cost(estimate.input_tokens.unwrap_or(0), 0, estimate.output_tokens.unwrap_or(0)));
     estimate.cost_usd.unwrap_or_else(tokens)
 }
 
@@ -124,7 +124,7 @@ impl Broker {
     /// The model belongs to the asked provider: another one is asked for no model in particular.
     fn ask<'a>(provider: &ProviderEntry, request: &'a Select, now: Now) -> Ask<'a> {
         let model = request.model.as_ref().filter(|_| provider.policy.name == request.provider);
-        Ask { model, estimate: estimated(request.estimate, price_of(&provider.policy, model)), now }
+        Ask { model, estimate: estimated(request.estimate, || price_of(&provider.policy, model)), now }
     }
 
     fn choose(

@@ -6,7 +6,8 @@ use crate::access::Caller;
 use crate::broker::select::{Grant, price_of};
 use crate::broker::{Broker, KeyIx, Moment};
 use crate::event::{Event, Granted, Recorded, Settled, Usage};
-use crate::health::{ACCOUNT_SPAN, Probing};
+use crate::health::Probing;
+use crate::health::account::ACCOUNT_SPAN;
 use crate::id::{KeyId, ModelName};
 use crate::lease::Standing;
 use crate::money::Usd;
@@ -76,7 +77,8 @@ impl Broker {
         let retry_after = report.retry_after_ms.map(Duration::from_millis);
         let sign = Sign { outcome: report.outcome, model: lease.model.as_ref(), given: lease.at.steady, retry_after };
         self.take_sign(key, &sign, moment);
-        self.raise_alert(key, moment.now);
+        self.raise_key_alert(key, moment.now);
+        self.raise_global_alert(moment.now);
         Ok(self.reported(key, &usage, lease.model.as_ref(), false, moment.now))
     }
 
@@ -135,7 +137,8 @@ impl Broker {
         self.emit(Event::Recorded(Recorded { key: id, caller: caller.uid, outcome, model: record.model.clone(), usage, at: moment.now }));
         self.reports += 1;
         self.take_sign(key, &Sign { outcome, model: record.model.as_ref(), given: moment.now.steady, retry_after: None }, moment);
-        self.raise_alert(key, moment.now);
+        self.raise_key_alert(key, moment.now);
+        self.raise_global_alert(moment.now);
         Ok(self.reported(key, &usage, record.model.as_ref(), false, moment.now))
     }
 

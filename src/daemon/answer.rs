@@ -5,28 +5,32 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::RecvError;
 
 use crate::access::Caller;
 use crate::broker::{Broker, Grant, Moment};
-use crate::daemon::state::{Core, Shared, unwritable};
+use crate::daemon::safe::Entry;
+use crate::daemon::state::{Core, Durable, Shared, unwritable};
 use crate::daemon::{admin, checker, status};
 use crate::event::Granted;
 use crate::id::{KeyId, LeaseId};
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::reply::{Lease, Reply, Reported, You};
 use crate::protocol::request::{Op, Outcome, Renew, Report, Select};
-use crate::time::Steady;
+use crate::time::Clock;
 
 /// A lease on a key whose secret can't be opened is given back, and another key is tried this often.
 const SEALED_TRIES: usize = 16;
+
+/// What has no deadline of its own, such as forgetting old usage, is looked at this often.
+const TICK_LATEST: Duration = Duration::from_secs(3600);
 
 /// An answer that stands, or one that is on its way.
 pub(crate) enum Answer {
     /// It stands.
     Now(Reply),
     /// It stands once the store holds what was decided.
-    Durable(Reply, oneshot::Receiver<Result<(), String>>),
+    Durable(Reply, Durable),
     /// It takes its time.
     Later(Pin<Box<dyn Future<Output = Reply> + Send>>),
 }
@@ -43,25 +47,22 @@ impl Answer {
     fn of(result: Result<Reply, ErrorReply>) -> Self {
         Answer::Now(result.unwrap_or_else(Reply::Error))
     }
-
-    /// Waits for it.
-    pub(crate) async fn settled(self) -> Reply {
-        match self {
-            Answer::Now(reply) => reply,
-            Answer::Durable(reply, durable) => when_durable(reply, durable).await,
-            Answer::Later(reply) => reply.await,
-        }
-    }
 }
 
 /// `reply` once the store holds what was decided, else why it does not.
-pub(crate) async fn when_durable(reply: Reply, durable: oneshot::Receiver<Result<(), String>>) -> Reply {
-    match durable.await {
+pub(crate) async fn when_durable(reply: Reply, durable: Durable) -> Reply {
+    if_durable(reply, durable.await)
+}
+
+/// `reply` where the store holds what was decided, else why it does not.
+pub(crate) fn if_durable(reply: Reply, durable: Result<Result<(), String>, RecvError>) -> Reply {
+    match durable {
         Ok(Ok(())) => reply,
-        Ok(Err(why)) => {
-            Reply::Error(ErrorReply::new(ErrorCode::Internal, format!("the store can't be written: {why}; ask again, what is repeated counts once")))
-        }
-        Err(_) => Reply::Error(ErrorReply::new(ErrorCode::Internal, "the daemon is stopping; ask again, what is repeated counts once")),
+        Ok(Err(why)) => Reply::Error(ErrorReply::new(
+            ErrorCode::Internal,
+            format!("the store can't be written: {why}; what was asked is kept and tried again, and a report that is repeated counts once"),
+        )),
+        Err(_) => Reply::Error(ErrorReply::new(ErrorCode::Internal, "the daemon is stopping; ask again, a report that is repeated counts once")),
     }
 }
 
@@ -83,7 +84,7 @@ pub(crate) fn answer(shared: &Arc<Shared>, asker: Asker, op: Op) -> Answer {
         Op::Status => Answer::Now(Reply::Status(Box::new(status::status(shared)))),
         Op::Keys(request) => Answer::of(status::keys(shared, request.provider.as_ref())),
         Op::Health => {
-            let now = crate::time::Clock::now(&shared.clock);
+            let now = shared.clock.now();
             Answer::Now(Reply::Health(shared.lock().broker.health(now)))
         }
         Op::Statistics(request) => {
@@ -148,14 +149,13 @@ fn select(shared: &Arc<Shared>, caller: Caller, request: &Select) -> Answer {
         };
         let wait = grant.must_wait.then(|| core.until_durable(shared));
         if wait.is_none() {
-            shared.wake_journal(&core);
+            core.wake_journal(shared);
         }
         drop(core);
-        let lease =
-            entry.as_ref().and_then(|entry| entry.open(&shared.vault, &grant.lease.key).ok()).and_then(|secret| leased(shared, &grant, secret));
+        let lease = entry.as_ref().and_then(|entry| entry.open(&shared.vault).ok()).and_then(|secret| leased(shared, &grant, secret));
         if let Some(lease) = lease {
             return match wait {
-                Some(wait) => Answer::Durable(Reply::Lease(lease), wait),
+                Some(wait) => Answer::Later(Box::pin(lease_when_durable(Arc::clone(shared), caller, grant.lease, lease, wait))),
                 None => Answer::Now(Reply::Lease(lease)),
             };
         }
@@ -164,7 +164,16 @@ fn select(shared: &Arc<Shared>, caller: Caller, request: &Select) -> Answer {
     Answer::Now(Reply::Error(ErrorReply::new(ErrorCode::Internal, "no secret can be opened; the daemon's log says why")))
 }
 
-fn granted(shared: &Shared, core: &mut Core, caller: Caller, request: &Select) -> Result<(Grant, Option<crate::daemon::safe::Entry>), ErrorReply> {
+/// The lease once its limits are durable; one that is not handed out is given back.
+async fn lease_when_durable(shared: Arc<Shared>, caller: Caller, granted: Granted, lease: Lease, durable: Durable) -> Reply {
+    let reply = when_durable(Reply::Lease(lease), durable).await;
+    if matches!(reply, Reply::Error(_)) {
+        cancel(&shared, &mut shared.lock(), caller, &granted);
+    }
+    reply
+}
+
+fn granted(shared: &Shared, core: &mut Core, caller: Caller, request: &Select) -> Result<(Grant, Option<Arc<Entry>>), ErrorReply> {
     core.leasable()?;
     let grant = core.decide(shared, |broker, moment| broker.select(caller, request, moment))?;
     if grant.must_wait
@@ -173,7 +182,8 @@ fn granted(shared: &Shared, core: &mut Core, caller: Caller, request: &Select) -
         cancel(shared, core, caller, &grant.lease);
         return Err(unwritable(&why));
     }
-    if core.broker.next_deadline() == Some(grant.lease.expires) {
+    if core.tick_at.is_some_and(|tick_at| grant.lease.expires < tick_at) {
+        core.tick_at = None;
         shared.sooner.notify_one();
     }
     let entry = core.safe.entry(&grant.lease.key).cloned();
@@ -195,7 +205,7 @@ fn give_back(shared: &Shared, caller: Caller, lease: &Granted) {
     tracing::error!(key = %lease.key, "the secret of this key can't be opened: the key is sealed until another one is set");
     core.broker.set_sealed(&lease.key, true);
     cancel(shared, &mut core, caller, lease);
-    shared.wake_journal(&core);
+    core.wake_journal(shared);
 }
 
 /// The lease as its caller gets it.
@@ -241,7 +251,7 @@ fn renew(shared: &Arc<Shared>, caller: Caller, request: &Renew) -> Answer {
         Ok(lease) => lease,
         Err(unknown) => return Answer::Now(Reply::Error(unknown)),
     };
-    let secret = shared.secret_of(&lease.key).and_then(|entry| entry.open(&shared.vault, &lease.key).ok());
+    let secret = shared.secret_of(&lease.key).and_then(|entry| entry.open(&shared.vault).ok());
     let Some(secret) = secret else {
         return Answer::Now(Reply::Error(ErrorReply::new(
             ErrorCode::UnknownKey,
@@ -256,10 +266,14 @@ fn renew(shared: &Arc<Shared>, caller: Caller, request: &Renew) -> Answer {
     })
 }
 
-/// Ends what is due, and says when to come again.
-pub(crate) fn tick(shared: &Shared) -> Option<Steady> {
+/// Ends what is due, and says after how long to come again.
+pub(crate) fn tick(shared: &Shared) -> Duration {
     let mut core = shared.lock();
     core.decide(shared, |broker, moment| broker.tick(moment));
-    shared.wake_journal(&core);
-    core.broker.next_deadline()
+    core.wake_journal(shared);
+    let now = shared.clock.now().steady;
+    let latest = now.after(TICK_LATEST);
+    let tick_at = core.broker.next_deadline().map_or(latest, |next| next.min(latest));
+    core.tick_at = Some(tick_at);
+    tick_at.since(now)
 }

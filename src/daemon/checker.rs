@@ -75,7 +75,7 @@ fn validation(id: KeyId, verdict: KeyVerdict, message: String) -> Validation {
 }
 
 async fn check(shared: &Shared, provider: &ProviderPolicy, id: KeyId, format_only: bool) -> Validation {
-    let secret = shared.secret_of(&id).map(|entry| entry.open(&shared.vault, &id));
+    let secret = shared.secret_of(&id).map(|entry| entry.open(&shared.vault));
     let secret = match secret {
         Some(Ok(secret)) => secret,
         Some(Err(_)) => return validation(id, KeyVerdict::Invalid, "Its secret can't be opened; set it again".to_owned()),
@@ -98,7 +98,7 @@ async fn probe(shared: &Shared, provider: &ProviderPolicy, id: KeyId, secret: &S
     let checked = prober.check(kind, &provider.base_url, secret).await;
     let mut core = shared.lock();
     core.decide(shared, |broker, moment| broker.probed(&id, checked.verdict, checked.outcome, checked.account, moment));
-    shared.wake_journal(&core);
+    core.wake_journal(shared);
     drop(core);
     tracing::debug!(key = %id, verdict = ?checked.verdict, "checked");
     validation(id, checked.verdict, checked.message)
@@ -137,7 +137,7 @@ async fn probe_each(shared: &Arc<Shared>, due: Vec<KeyId>) {
         checks.spawn(async move {
             for id in keys {
                 let provider = shared.lock().broker.policy().provider(&name).cloned();
-                let secret = shared.secret_of(&id).and_then(|entry| entry.open(&shared.vault, &id).ok());
+                let secret = shared.secret_of(&id).and_then(|entry| entry.open(&shared.vault).ok());
                 if let (Some(provider), Some(secret)) = (provider, secret) {
                     probe(&shared, &provider, id, &secret).await;
                 }

@@ -2,16 +2,18 @@
 
 mod buffer;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::oneshot::error::RecvError;
 use tokio::sync::{mpsc, watch};
 
-use crate::daemon::answer::{Answer, Asker, answer};
+use crate::daemon::answer::{Answer, Asker, answer, if_durable};
 use crate::daemon::connection::buffer::Buffer;
-use crate::daemon::state::Shared;
+use crate::daemon::state::{Durable, Shared};
 use crate::endpoint::listen::{Listener, Peer};
 use crate::endpoint::{ReadHalf, Stream, WriteHalf};
 use crate::protocol::error::{ErrorCode, ErrorReply};
@@ -63,7 +65,15 @@ fn begin(shared: &Arc<Shared>, stream: Stream, peer: Peer, stop: watch::Receiver
     let shared = Arc::clone(shared);
     tokio::spawn(async move {
         let (reader, writer) = stream.split();
-        let mut connection = Connection { shared: Arc::clone(&shared), asker, writer, out: Buffer::default(), codec: Codec::Json, pending: 0 };
+        let mut connection = Connection {
+            shared: Arc::clone(&shared),
+            asker,
+            writer,
+            out: Buffer::default(),
+            codec: Codec::Json,
+            pending: 0,
+            awaiting: VecDeque::new(),
+        };
         if open < CONNECTIONS_MAX {
             connection.serve(reader, stop).await;
         } else {
@@ -94,6 +104,15 @@ struct Connection {
     out: Buffer,
     codec: Codec,
     pending: usize,
+    /// Answers that wait for the store, in the order in which it comes to hold what they tell.
+    awaiting: VecDeque<Awaiting>,
+}
+
+/// An answer that waits for the store.
+struct Awaiting {
+    id: u64,
+    reply: Reply,
+    durable: Durable,
 }
 
 type Late = mpsc::Sender<(u64, Reply)>;
@@ -121,6 +140,7 @@ impl Connection {
                         self.put_late(id, reply);
                     }
                 }
+                first = first_durable(&mut self.awaiting), if !self.awaiting.is_empty() => self.put_durable(first),
                 read = read_more(&mut reader, &mut input), if reads => match read {
                     Ok(0) | Err(_) => return,
                     Ok(_) => {}
@@ -222,16 +242,36 @@ impl Connection {
     }
 
     fn ask(&mut self, request: Request, late: &Late) {
+        let id = request.id;
         match answer(&self.shared, self.asker, request.op) {
-            Answer::Now(reply) => self.put(Some(request.id), reply),
-            later => {
+            Answer::Now(reply) => self.put(Some(id), reply),
+            Answer::Durable(reply, durable) => {
                 self.pending += 1;
-                let (id, late) = (request.id, late.clone());
+                self.awaiting.push_back(Awaiting { id, reply, durable });
+            }
+            Answer::Later(reply) => {
+                self.pending += 1;
+                let late = late.clone();
                 tokio::spawn(async move {
                     // Nobody is left to hear it when the connection ended.
-                    drop(late.send((id, later.settled().await)).await);
+                    drop(late.send((id, reply.await)).await);
                 });
             }
+        }
+    }
+
+    /// Answers what the store holds by now; `first` is the first of those who wait.
+    fn put_durable(&mut self, first: Result<Result<(), String>, RecvError>) {
+        let mut durable = Some(first);
+        while let Some(result) = durable
+            && let Some(Awaiting { id, reply, .. }) = self.awaiting.pop_front()
+        {
+            self.put_late(id, if_durable(reply, result));
+            durable = self.awaiting.front_mut().and_then(|next| match next.durable.try_recv() {
+                Ok(result) => Some(Ok(result)),
+                // One whose sender is gone is met by the next wait.
+                Err(_) => None,
+            });
         }
     }
 
@@ -273,6 +313,14 @@ impl Connection {
         let written = tokio::time::timeout(WRITE_TIME, self.writer.write_all(self.out.bytes())).await;
         self.out.clear();
         written.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))?
+    }
+}
+
+/// Waits until the first of them is durable.
+async fn first_durable(awaiting: &mut VecDeque<Awaiting>) -> Result<Result<(), String>, RecvError> {
+    match awaiting.front_mut() {
+        Some(first) => (&mut first.durable).await,
+        None => std::future::pending().await,
     }
 }
 

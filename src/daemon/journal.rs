@@ -5,12 +5,13 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::mpsc;
 
 use crate::broker::Shelf;
 use crate::daemon::observe;
-use crate::daemon::state::{Core, Shared};
+use crate::daemon::state::{Core, Shared, Sleep, Waiters};
 use crate::event::{self, Event};
+use crate::store::error::AppendError;
 use crate::store::{Change, Store, Tree};
 use crate::time::{Clock, Steady};
 
@@ -23,18 +24,29 @@ const RETRY: Duration = Duration::from_millis(500);
 /// Journal that is written before the store behind it is brought up to date.
 const CHECKPOINT_BYTES: u64 = 16 * 1024 * 1024;
 
+/// Bytes of events that go into one record of the journal, which holds 4 MiB at most.
+const RECORD_BYTES: usize = 1024 * 1024;
+
 /// Time after which the store is brought up to date, where anything changed.
 const CHECKPOINT_AFTER: Duration = Duration::from_secs(300);
 
 /// The key under which the steady clock's place is kept.
 pub(crate) const CLOCK_KEY: &[u8] = b"clock";
 
-type Waiters = Vec<oneshot::Sender<Result<(), String>>>;
+/// Batches whose waiters are not told yet.
+pub(crate) const TOLD_LATE_MAX: usize = 64;
+
+/// Who waited for a batch, and what came of it.
+pub(crate) struct Told {
+    waiters: Waiters,
+    result: Result<(), String>,
+}
 
 /// The thread's own state.
 struct Writer {
     shared: Arc<Shared>,
     store: Store,
+    tell: mpsc::Sender<Told>,
     /// Taken and not yet written.
     batch: Vec<Event>,
     /// The number of the last event in the batch.
@@ -47,9 +59,9 @@ struct Writer {
 ///
 /// # Errors
 /// The last checkpoint or the close failed: what was acknowledged is in the journal, and the next start replays it.
-pub(crate) fn run(shared: Arc<Shared>, store: Store) -> Result<(), String> {
+pub(crate) fn run(shared: Arc<Shared>, store: Store, tell: mpsc::Sender<Told>) -> Result<(), String> {
     let last_checkpoint = shared.clock.now().steady;
-    let mut writer = Writer { shared, store, batch: Vec::new(), taken: 0, last_checkpoint, changed: true };
+    let mut writer = Writer { shared, store, tell, batch: Vec::new(), taken: 0, last_checkpoint, changed: true };
     // What the journal told and what a crash may have lost is brought into the store before anything new.
     writer.checkpoint(false);
     loop {
@@ -64,6 +76,17 @@ pub(crate) fn run(shared: Arc<Shared>, store: Store) -> Result<(), String> {
     }
 }
 
+/// Tells those who wait, on the thread that serves: from the journal's thread each of them would cost a system call to
+/// wake that one.
+pub(crate) async fn tell(mut told: mpsc::Receiver<Told>) {
+    while let Some(Told { waiters, result }) = told.recv().await {
+        for waiter in waiters {
+            // Whoever waited may be gone; the event is durable all the same.
+            drop(waiter.send(result.clone()));
+        }
+    }
+}
+
 impl Writer {
     /// Waits for something to write and takes it.
     fn take(&mut self) -> (Waiters, bool) {
@@ -71,15 +94,15 @@ impl Writer {
         let mut core = shared.lock();
         while core.waiters.is_empty() && !core.stop {
             let pending = !self.batch.is_empty() || core.broker.events_waiting() > 0;
-            let limit = if core.failing.is_some() {
-                RETRY
-            } else if pending {
-                LAZY
-            } else {
-                CHECKPOINT_AFTER
+            let (limit, sleep) = match (core.failing.is_some(), pending) {
+                (true, _) => (RETRY, Sleep::UntilAwaited),
+                (false, true) => (LAZY, Sleep::UntilAwaited),
+                (false, false) => (CHECKPOINT_AFTER, Sleep::UntilEvent),
             };
+            core.journal = sleep;
             let (guard, timeout) = shared.wake.wait_timeout(core, limit).unwrap_or_else(PoisonError::into_inner);
             core = guard;
+            core.journal = Sleep::None;
             if timeout.timed_out() {
                 break;
             }
@@ -98,30 +121,25 @@ impl Writer {
     /// Makes the batch durable and answers who waits for it; on failure the batch is kept and tried again.
     fn write(&mut self, waiters: Waiters) {
         let result = self.append();
-        let answer = match &result {
-            Ok(()) => Ok(()),
-            Err(why) => Err(why.clone()),
-        };
-        self.note(result);
-        for waiter in waiters {
-            // Whoever waited may be gone; the event is durable all the same.
-            drop(waiter.send(answer.clone()));
+        self.note(&result);
+        if !waiters.is_empty() {
+            // With nobody left to tell, the daemon is ending.
+            drop(self.tell.blocking_send(Told { waiters, result }));
         }
     }
 
     fn append(&mut self) -> Result<(), String> {
-        if self.batch.is_empty() {
-            return Ok(());
+        while !self.batch.is_empty() {
+            let (count, bytes) = first_record(&self.batch).map_err(|why| why.to_string())?;
+            self.store.append(&bytes).map_err(in_short)?;
+            observe::happened(self.batch.get(..count).unwrap_or_default());
+            self.batch.drain(..count.min(self.batch.len()));
+            self.changed = true;
         }
-        let bytes = event::encode(&self.batch).map_err(|why| why.to_string())?;
-        self.store.append(&bytes).map_err(|why| why.to_string())?;
-        observe::happened(&self.batch);
-        self.batch.clear();
-        self.changed = true;
         Ok(())
     }
 
-    fn note(&self, result: Result<(), String>) {
+    fn note(&self, result: &Result<(), String>) {
         let mut core = self.shared.lock();
         core.backlog = self.batch.len();
         match result {
@@ -135,7 +153,7 @@ impl Writer {
                 if core.failing.is_none() {
                     tracing::error!(error = %why, "the store can't be written; reports are refused until it can");
                 }
-                core.failing = Some(why);
+                core.failing = Some(why.clone());
             }
         }
     }
@@ -156,7 +174,7 @@ impl Writer {
             self.take_events(&mut core);
             self.changes(&mut core)
         };
-        let result = self.append().and_then(|()| self.store.checkpoint(&changes).map_err(|why| why.to_string()));
+        let result = self.append().and_then(|()| self.store_changes(&changes));
         self.last_checkpoint = shared.clock.now().steady;
         self.changed = result.is_err();
         if result.is_err() {
@@ -165,7 +183,17 @@ impl Writer {
             let ids: Vec<_> = core.safe.entries().map(|(id, _)| id.clone()).collect();
             core.secrets_changed.extend(ids);
         }
-        self.note(result);
+        self.note(&result);
+    }
+
+    fn store_changes(&mut self, changes: &[Change]) -> Result<(), String> {
+        match self.store.checkpoint(changes) {
+            Err(why @ AppendError::Behind { .. }) => {
+                tracing::warn!(error = %why, "the database behind the journal is not up to date; the journal keeps what it lacks");
+                Ok(())
+            }
+            other => other.map_err(in_short),
+        }
     }
 
     fn changes(&self, core: &mut Core) -> Vec<Change> {
@@ -198,6 +226,27 @@ impl Writer {
     }
 }
 
+/// As many of the first events as one record of the journal holds, encoded: nearly always all of them.
+fn first_record(events: &[Event]) -> Result<(usize, Vec<u8>), bincode::error::EncodeError> {
+    let mut count = events.len();
+    loop {
+        let bytes = event::encode(events.get(..count).unwrap_or_default())?;
+        if bytes.len() <= RECORD_BYTES || count <= 1 {
+            return Ok((count, bytes));
+        }
+        count /= 2;
+    }
+}
+
+/// The error for the log in full; what is left may cross the socket, so it names no path.
+fn in_short(why: AppendError) -> String {
+    tracing::debug!(error = %why, "the store");
+    match why {
+        AppendError::Disk { cause, .. } => cause.to_string(),
+        other => other.to_string(),
+    }
+}
+
 const fn tree_of(shelf: Shelf) -> Tree {
     match shelf {
         Shelf::Counters => Tree::Counters,
@@ -220,4 +269,18 @@ pub(crate) const fn shelf_of(tree: Tree) -> Option<Shelf> {
 
 fn to_store(change: crate::broker::Change) -> Change {
     Change { tree: tree_of(change.shelf), key: change.key, value: change.value.map(Into::into) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_backlog_is_split_into_records() {
+        let event = Event::SecretKept { key: "openai/a".parse().unwrap(), sealed: vec![7; 100_000] };
+        let events = vec![event; 64];
+        let (count, bytes) = first_record(&events).unwrap();
+        assert!((1..64).contains(&count) && bytes.len() <= RECORD_BYTES, "{count} events, {} bytes", bytes.len());
+        assert_eq!(first_record(&events[..2]).unwrap().0, 2);
+    }
 }

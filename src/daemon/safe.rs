@@ -76,9 +76,11 @@ struct Kept {
 }
 
 /// What is known of a kept secret without opening it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Entry {
-    sealed: Arc<[u8]>,
+    /// The key's name, under which it is sealed.
+    name: String,
+    sealed: Vec<u8>,
     pub(crate) last_four: String,
     pub(crate) fingerprint: String,
     pub(crate) origin: Origin,
@@ -87,7 +89,7 @@ pub(crate) struct Entry {
 /// All secrets.
 #[derive(Default)]
 pub(crate) struct Safe {
-    entries: HashMap<KeyId, Entry>,
+    entries: HashMap<KeyId, Arc<Entry>>,
 }
 
 /// A secret that can't be opened or sealed.
@@ -130,25 +132,26 @@ pub(crate) fn seal(vault: &Vault, id: &KeyId, secret: &Secret, origin: &Origin) 
 
 impl Entry {
     /// Opens the secret.
-    pub(crate) fn open(&self, vault: &Vault, id: &KeyId) -> Result<Secret, SafeError> {
-        Ok(decode(&vault.open(&place(&id.to_string()), &self.sealed)?)?.0)
+    pub(crate) fn open(&self, vault: &Vault) -> Result<Secret, SafeError> {
+        Ok(decode(&vault.open(&place(&self.name), &self.sealed)?)?.0)
     }
 }
 
 impl Safe {
-    pub(crate) fn entry(&self, id: &KeyId) -> Option<&Entry> {
+    pub(crate) fn entry(&self, id: &KeyId) -> Option<&Arc<Entry>> {
         self.entries.get(id)
     }
 
     pub(crate) fn entries(&self) -> impl Iterator<Item = (&KeyId, &Entry)> {
-        self.entries.iter()
+        self.entries.iter().map(|(id, entry)| (id, entry.as_ref()))
     }
 
     /// Takes up a secret that is sealed for memory.
     pub(crate) fn put(&mut self, vault: &Vault, id: &KeyId, sealed: Vec<u8>) -> Result<(), SafeError> {
-        let (secret, origin) = decode(&vault.open(&place(&id.to_string()), &sealed)?)?;
-        let entry = Entry { sealed: sealed.into(), last_four: secret.last_four(), fingerprint: vault.fingerprint(&secret), origin };
-        self.entries.insert(id.clone(), entry);
+        let name = id.to_string();
+        let (secret, origin) = decode(&vault.open(&place(&name), &sealed)?)?;
+        let entry = Entry { name, sealed, last_four: secret.last_four(), fingerprint: vault.fingerprint(&secret), origin };
+        self.entries.insert(id.clone(), Arc::new(entry));
         Ok(())
     }
 
@@ -164,7 +167,7 @@ impl Safe {
         let Some(entry) = self.entries.get(id) else {
             return Ok(None);
         };
-        Ok(Some(vault.open(&place(&id.to_string()), &entry.sealed)?))
+        Ok(Some(vault.open(&place(&entry.name), &entry.sealed)?))
     }
 
     /// Erases a secret.

@@ -19,7 +19,8 @@ use crate::event::{self, Event, UnknownEvents};
 use crate::id::{KeyId, Uid};
 use crate::platform;
 use crate::probe::{ProbeError, Prober};
-use crate::store::{self, OpenError, Opened, Store, Tree};
+use crate::store::error::OpenError;
+use crate::store::{self, Opened, Store, Tree};
 use crate::time::{Clock, Steady, SteadyMark, SystemClock};
 use crate::vault::master::MasterSetting;
 

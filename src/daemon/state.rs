@@ -15,12 +15,18 @@ use crate::event::Event;
 use crate::id::KeyId;
 use crate::probe::Prober;
 use crate::protocol::error::{ErrorCode, ErrorReply};
-use crate::time::{Clock, Now, SystemClock};
+use crate::time::{Clock, Now, Steady, SystemClock};
 use crate::vault::Vault;
 use crate::vault::master::MasterSource;
 
 /// Events that wait while the store can't be written; past it nothing is leased.
 const BACKLOG_MAX: usize = 200_000;
+
+/// Who waits for the store, in the order in which things were decided.
+pub(crate) type Waiters = Vec<oneshot::Sender<Result<(), String>>>;
+
+/// Comes when the store holds what was decided, or can't be written. They come in the order of the decisions.
+pub(crate) type Durable = oneshot::Receiver<Result<(), String>>;
 
 /// What stands behind the lock.
 pub(crate) struct Core {
@@ -28,7 +34,7 @@ pub(crate) struct Core {
     pub(crate) safe: Safe,
     rng: fastrand::Rng,
     /// Who waits for the store to hold every event so far.
-    pub(crate) waiters: Vec<oneshot::Sender<Result<(), String>>>,
+    pub(crate) waiters: Waiters,
     /// Why the store can't be written, while it can't.
     pub(crate) failing: Option<String>,
     /// Events that were taken for the journal and could not be written yet.
@@ -36,6 +42,22 @@ pub(crate) struct Core {
     /// Secrets that changed since the last checkpoint.
     pub(crate) secrets_changed: Vec<KeyId>,
     pub(crate) stop: bool,
+    /// What the journal's thread sleeps for.
+    pub(crate) journal: Sleep,
+    /// When the ticker comes next; none: it is about to come.
+    pub(crate) tick_at: Option<Steady>,
+}
+
+/// What the journal's thread sleeps for. Waking a thread is a system call that costs more than a select does: it is
+/// woken once, and only for what it would not look at in time by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sleep {
+    /// It is awake, or was woken, and looks at everything before it sleeps.
+    None,
+    /// For somebody who waits for the store; what else there is, it takes in a moment.
+    UntilAwaited,
+    /// For any event.
+    UntilEvent,
 }
 
 /// Shared by all parts.
@@ -110,11 +132,25 @@ impl Core {
 
     /// Waits, once the lock is free, until the store holds every event so far.
     #[must_use]
-    pub(crate) fn until_durable(&mut self, shared: &Shared) -> oneshot::Receiver<Result<(), String>> {
+    pub(crate) fn until_durable(&mut self, shared: &Shared) -> Durable {
         let (answer, answered) = oneshot::channel();
         self.waiters.push(answer);
-        shared.wake.notify_one();
+        self.wake_journal(shared);
         answered
+    }
+
+    /// Wakes the journal's thread where it sleeps and something waits for it.
+    pub(crate) fn wake_journal(&mut self, shared: &Shared) {
+        let awaited = self.stop || !self.waiters.is_empty();
+        let due = match self.journal {
+            Sleep::None => false,
+            Sleep::UntilAwaited => awaited,
+            Sleep::UntilEvent => awaited || self.broker.events_waiting() > 0,
+        };
+        if due {
+            self.journal = Sleep::None;
+            shared.wake.notify_one();
+        }
     }
 
     /// May something be decided that must be durable?
@@ -152,6 +188,8 @@ impl Shared {
                 backlog: 0,
                 secrets_changed: Vec::new(),
                 stop: false,
+                journal: Sleep::None,
+                tick_at: None,
             }),
             wake: Condvar::new(),
             durable: AtomicU64::new(0),
@@ -175,13 +213,6 @@ impl Shared {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes the journal's thread where an event waits for it and none did before.
-    pub(crate) fn wake_journal(&self, core: &Core) {
-        if core.broker.events_waiting() > 0 {
-            self.wake.notify_one();
-        }
-    }
-
     pub(crate) fn live(&self) -> Arc<Live> {
         Arc::clone(&self.live.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -191,7 +222,7 @@ impl Shared {
     }
 
     /// What is known of a key's secret.
-    pub(crate) fn secret_of(&self, id: &KeyId) -> Option<Entry> {
+    pub(crate) fn secret_of(&self, id: &KeyId) -> Option<Arc<Entry>> {
         self.lock().safe.entry(id).cloned()
     }
 }

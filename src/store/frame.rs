@@ -4,6 +4,8 @@
 //! sector, and disks write sectors as a whole; space that was never written is zero. So a record that a crash has
 //! cut off shows a sector of zeros, and a record without one was written in full: if that one does not open, it is damaged.
 
+use zeroize::Zeroizing;
+
 use crate::vault::cipher::{OVERHEAD, SealKey, Tag, tag_of};
 use crate::vault::{Vault, VaultError};
 
@@ -60,7 +62,7 @@ pub(super) struct Link {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reading {
     /// A record; the next one is at `next`.
-    Record { kind: Kind, body: Vec<u8>, link: Link, next: usize },
+    Record { kind: Kind, body: Zeroizing<Vec<u8>>, link: Link, next: usize },
     /// Nothing was written here or behind.
     End,
     /// A record that a crash has cut off while it was written. Nothing was written behind it.
@@ -118,7 +120,7 @@ impl Frames<'_> {
         };
         let opened = self.key.open(&aad(kind, seq, &prev.tag), body);
         match opened {
-            Ok(plain) if *end == END => Reading::Record { kind, body: plain.to_vec(), link: Link { seq, tag: tag_of(body) }, next },
+            Ok(plain) if *end == END => Reading::Record { kind, body: plain, link: Link { seq, tag: tag_of(body) }, next },
             _ if !has_empty_sector(segment, at, body_at + size + 1) => Reading::Damaged("a record was changed"),
             _ if segment.get(next..).is_some_and(|rest| rest.iter().any(|byte| *byte != 0)) => {
                 Reading::Damaged("a record is cut, though others follow it")
@@ -210,7 +212,7 @@ mod tests {
             let (mut at, mut link) = (0, START);
             for body in [b"one".to_vec(), vec![7; 2000], Vec::new()] {
                 let Reading::Record { kind, body: read, link: new, next } = frames.read(&bytes, at, link) else { panic!("no record at {at}") };
-                assert_eq!((kind, read, next - at), (Kind::Events, body.clone(), length(body.len())));
+                assert_eq!((kind, read.as_slice(), next - at), (Kind::Events, body.as_slice(), length(body.len())));
                 (at, link) = (next, new);
             }
             assert_eq!(at, starts[3]);

@@ -10,7 +10,7 @@ use crate::disk;
 use crate::vault::Vault;
 use crate::vault::cipher::SealKey;
 
-use super::AppendError;
+use super::error::AppendError;
 use super::fault::{Step, reach};
 use super::frame::{self, BODY_MAX, Frames, Kind, Link};
 use super::replay::End;

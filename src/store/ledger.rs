@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::vault::Vault;
 
+use super::Tree;
 use super::batch::Row;
+use super::error::TreeLoss;
 use super::segment::take;
-use super::{Tree, TreeLoss};
 
 /// Count and digest of one tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

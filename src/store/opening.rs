@@ -6,6 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use crate::disk;
 use crate::environment::Environment;
 use crate::vault::header::{Header, Request, Unlocked};
@@ -14,12 +16,13 @@ use crate::vault::master::MasterSetting;
 use crate::vault::{Place, Vault};
 
 use super::backend::{Backend, BackendError};
+use super::error::OpenError;
 use super::journal::Journal;
 use super::ledger::{Ledger, Rows, apply, difference};
 use super::manifest::Manifest;
 use super::replay::{Checkpoint, Replay, replay};
 use super::sled::Sled;
-use super::{OpenError, Opened, Record, SEALED, Store, Tree};
+use super::{Opened, Record, SEALED, Store, Tree};
 
 /// How large things are; tests make them small.
 #[derive(Debug, Clone, Copy)]
@@ -67,9 +70,9 @@ pub(super) fn open(dir: &Path, master: &MasterSetting, encrypt: bool, environmen
     disk::private_dir(dir).map_err(io_error)?;
     let lock = disk::lock(&dir.join("lock")).map_err(io_error)?.ok_or_else(|| OpenError::InUse { dir: dir.to_owned() })?;
     #[cfg(feature = "keyring")]
-    let ring = crate::vault::master::SystemRing;
+    let ring = crate::vault::keyring::SystemRing;
     #[cfg(not(feature = "keyring"))]
-    let ring = crate::vault::master::NoRing;
+    let ring = crate::vault::keyring::NoRing;
     let request = Request { dir, setting: master, encrypt, environment, ring: &ring, cost: scale.cost };
     match Header::read(dir)? {
         Some(header) if header.ready => load(&files, header.unlock(&request)?, lock, scale),
@@ -126,7 +129,7 @@ fn load(files: &Files, unlocked: Unlocked, lock: File, scale: Scale) -> Result<O
         warnings.extend((!missing.is_empty()).then(|| format!("{} records that the database lacked were taken from the journal", missing.len())));
         backend.apply(truth.epoch, &missing).and_then(|()| backend.sync()).map_err(|why| backend_error(files, why))?;
     }
-    let events: Vec<Vec<u8>> = replay.events.into_iter().filter(|(seq, _)| *seq > truth.epoch).map(|(_, events)| events).collect();
+    let events: Vec<Zeroizing<Vec<u8>>> = replay.events.into_iter().filter(|(seq, _)| *seq > truth.epoch).map(|(_, events)| events).collect();
     let since_checkpoint = events.iter().map(|events| u64::try_from(super::frame::length(events.len())).unwrap_or(0)).sum();
     let journal = Journal::resume(&files.journal, scale.segment, &vault, replay.end)?;
     let store = Store {
@@ -213,7 +216,7 @@ fn open_rows(files: &Files, vault: &Vault, rows: &Rows) -> Result<Sorted, OpenEr
     Ok((records, unreadable))
 }
 
-fn open_row(vault: &Vault, tree: Tree, key: &[u8], sealed: &[u8]) -> Option<zeroize::Zeroizing<Vec<u8>>> {
+fn open_row(vault: &Vault, tree: Tree, key: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     vault.open(&Place { tree: tree.name(), key, version: SEALED }, sealed).ok()
 }
 

@@ -3,10 +3,12 @@
 use std::ops::Range;
 use std::path::Path;
 
+use zeroize::Zeroizing;
+
 use crate::vault::Vault;
 
-use super::OpenError;
 use super::batch::{self, Row};
+use super::error::OpenError;
 use super::frame::{Frames, Kind, Link, Reading};
 use super::ledger::Ledger;
 use super::segment::{self, BODY, Label, Unreadable};
@@ -31,7 +33,7 @@ pub(super) struct Checkpoint {
 }
 
 /// A record of events: its number, and its content.
-pub(super) type Events = (u64, Vec<u8>);
+pub(super) type Events = (u64, Zeroizing<Vec<u8>>);
 
 /// All that a journal tells.
 pub(super) struct Replay {
@@ -76,7 +78,7 @@ pub(super) fn replay(dir: &Path, vault: &Vault, anchor: Link) -> Result<Replay, 
     Ok(Replay { before: reader.before, checkpoints, events, end: End { label, last: reader.last, at, torn, segments } })
 }
 
-type Record = (Kind, Vec<u8>, u64);
+type Record = (Kind, Zeroizing<Vec<u8>>, u64);
 
 struct Reader {
     before: Link,

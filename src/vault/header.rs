@@ -10,7 +10,8 @@ use crate::environment::Environment;
 
 use super::cipher::{self, Key, SealKey, framed, subkey};
 use super::kdf::{self, Cost};
-use super::master::{Found, MasterSetting, MasterSource, Ring, find, make};
+use super::keyring::Ring;
+use super::master::{Found, MasterSetting, MasterSource, find, make};
 use super::text::{hex, unhex, unhex_array};
 use super::{StoreId, Vault, VaultError};
 
@@ -105,12 +106,28 @@ impl Header {
 
     /// Opens the data key; wraps it, or lays it bare, where `encrypt_keys` was changed since.
     pub(crate) fn unlock(mut self, request: &Request<'_>) -> Result<Unlocked, VaultError> {
+        let (store, data_key, mut source, mut warnings) = self.data_key(request)?;
+        if request.encrypt == matches!(self.slot, Slot::Plain { .. }) {
+            (self.slot, source, warnings) = Slot::new(request, store, &data_key)?;
+            self.write(request.dir)?;
+        }
+        Ok(Unlocked { vault: Vault::new(store, &data_key)?, source, warnings })
+    }
+
+    /// Opens the data key with `old` and wraps it with `new`; what it seals stays as it is.
+    pub(crate) fn rewrap(mut self, old: &Request<'_>, new: &Request<'_>) -> Result<(), VaultError> {
+        let (store, data_key, _, _) = self.data_key(old)?;
+        self.slot = Slot::new(new, store, &data_key)?.0;
+        self.write(new.dir).map(drop)
+    }
+
+    fn data_key(&self, request: &Request<'_>) -> Result<(StoreId, Key, MasterSource, Vec<String>), VaultError> {
         let damaged = |what| VaultError::HeaderDamaged { path: request.path(), what };
         let store = StoreId(unhex_array(&self.store).ok_or_else(|| damaged("it names no store"))?);
-        let (data_key, mut source, mut warnings) = match &self.slot {
+        match &self.slot {
             Slot::Plain { data_key } => {
                 let key: [u8; 32] = unhex_array(data_key).ok_or_else(|| damaged("its data key is cut"))?;
-                (Zeroizing::new(key), MasterSource::None, Vec::new())
+                Ok((store, Zeroizing::new(key), MasterSource::None, Vec::new()))
             }
             Slot::Wrapped { source, kdf, salt, check, key } => {
                 let salt: [u8; 16] = unhex_array(salt).ok_or_else(|| damaged("its salt is cut"))?;
@@ -123,14 +140,10 @@ impl Header {
                 let sealed = unhex(key).ok_or_else(|| damaged("its data key is cut"))?;
                 let opened = SealKey::new(&kek.wrap).open(&aad, &sealed).ok();
                 let data_key = opened.and_then(|plain| <[u8; 32]>::try_from(plain.as_slice()).ok());
-                (Zeroizing::new(data_key.ok_or_else(|| damaged("its data key was changed"))?), found.source, found.warnings)
+                let data_key = data_key.ok_or_else(|| damaged("its data key was changed"))?;
+                Ok((store, Zeroizing::new(data_key), found.source, found.warnings))
             }
-        };
-        if request.encrypt == matches!(self.slot, Slot::Plain { .. }) {
-            (self.slot, source, warnings) = Slot::new(request, store, &data_key)?;
-            self.write(request.dir)?;
         }
-        Ok(Unlocked { vault: Vault::new(store, &data_key)?, source, warnings })
     }
 
     fn write(mut self, dir: &Path) -> Result<Self, VaultError> {
@@ -188,7 +201,7 @@ fn slot_aad(store: StoreId, source: MasterSource, cost: Cost, salt: &[u8; 16]) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vault::master::NoRing;
+    use crate::vault::keyring::NoRing;
 
     fn environment(password: &str) -> Environment {
         [("GOLLM_MASTER_PASSWORD", password)].into_iter().collect()
@@ -255,6 +268,18 @@ mod tests {
             }
         });
         assert!(matches!(unlock(dir.path(), "correct horse", true), Err(VaultError::HeaderDamaged { .. })));
+    }
+
+    #[test]
+    fn a_new_password_opens_what_the_old_one_sealed() {
+        let (dir, vault) = made();
+        let token = vault.seal_token(b"x").unwrap();
+        let change = |old: &str, new: &str| crate::vault::change_password(dir.path(), old, new);
+        assert!(matches!(change("wrong", "new"), Err(VaultError::WrongPassword { .. })));
+        assert!(matches!(change("correct horse", ""), Err(VaultError::NoMaster { .. })));
+        change("correct horse", "new").unwrap();
+        assert!(matches!(unlock(dir.path(), "correct horse", true), Err(VaultError::WrongPassword { .. })));
+        assert!(unlock(dir.path(), "new", true).unwrap().vault.open_token(&token).is_ok());
     }
 
     #[test]

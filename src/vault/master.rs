@@ -2,8 +2,6 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::mpsc;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -11,11 +9,9 @@ use zeroize::Zeroizing;
 use crate::disk;
 use crate::environment::Environment;
 
+use super::keyring::{Ring, RingFault};
 use super::text::hex;
 use super::{StoreId, VaultError, cipher};
-
-/// A keyring that answers in no such time is taken for mute: it may be waiting for a person, or for ever.
-const RING_LIMIT: Duration = Duration::from_secs(5);
 
 /// Said at each start, where nobody has asked for the file.
 const BESIDE: &str = "the master secret lies in `master.key` beside what it protects: a copy of the state directory is a copy of all keys; \
@@ -103,88 +99,6 @@ pub(super) struct Found {
     pub(super) secret: Zeroizing<Vec<u8>>,
     pub(super) source: MasterSource,
     pub(super) warnings: Vec<String>,
-}
-
-/// What a keyring did instead of what it was asked.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RingFault {
-    /// gollm was built without the feature `keyring`.
-    #[error("is not built into this gollm")]
-    Absent,
-    /// It gave no answer in time.
-    #[error("does not answer: it may be locked")]
-    Mute,
-    /// It said no.
-    #[error("can't be used ({0})")]
-    Refused(String),
-    /// It holds nothing for this store. A locked keyring can look like this.
-    #[error("holds no master secret of this store: it is locked, or belongs to another user")]
-    Empty,
-    /// It gave back something else than it was given.
-    #[error("does not keep what it is given")]
-    Forgetful,
-}
-
-/// What gollm needs of a keyring.
-pub(crate) trait Ring {
-    /// The text kept for an account, if there is any.
-    fn read(&self, account: &str) -> Result<Option<Zeroizing<String>>, RingFault>;
-    /// Keeps a text for an account.
-    fn write(&self, account: &str, text: &str) -> Result<(), RingFault>;
-}
-
-/// The keyring of the operating system: Secret Service, Keychain, Credential Manager. Service `gollm`.
-#[cfg(feature = "keyring")]
-pub(crate) struct SystemRing;
-
-#[cfg(feature = "keyring")]
-impl SystemRing {
-    /// Runs one call on a thread of its own: a bus that accepts and never answers would hold the daemon for ever.
-    fn ask<T: Send + 'static>(
-        account: &str,
-        call: impl FnOnce(keyring::Entry) -> keyring::Result<T> + Send + 'static,
-    ) -> Result<Option<T>, RingFault> {
-        let (answer, answered) = mpsc::channel();
-        let account = account.to_owned();
-        let thread = std::thread::Builder::new().name("keyring".to_owned());
-        let asked = thread.spawn(move || answer.send(keyring::Entry::new("gollm", &account).and_then(call)));
-        asked.map_err(|error| RingFault::Refused(error.to_string()))?;
-        match answered.recv_timeout(RING_LIMIT) {
-            Ok(Ok(value)) => Ok(Some(value)),
-            Ok(Err(keyring::Error::NoEntry)) => Ok(None),
-            // Only these say why in words that hold nothing secret.
-            Ok(Err(keyring::Error::PlatformFailure(why) | keyring::Error::NoStorageAccess(why))) => Err(RingFault::Refused(why.to_string())),
-            Ok(Err(_)) => Err(RingFault::Refused("its entry is not one of gollm's".to_owned())),
-            Err(_) => Err(RingFault::Mute),
-        }
-    }
-}
-
-#[cfg(feature = "keyring")]
-impl Ring for SystemRing {
-    fn read(&self, account: &str) -> Result<Option<Zeroizing<String>>, RingFault> {
-        Self::ask(account, |entry| entry.get_password().map(Zeroizing::new))
-    }
-
-    fn write(&self, account: &str, text: &str) -> Result<(), RingFault> {
-        let text = Zeroizing::new(text.to_owned());
-        Self::ask(account, move |entry| entry.set_password(&text))?.ok_or(RingFault::Empty)
-    }
-}
-
-/// No keyring at all.
-#[cfg(any(test, not(feature = "keyring")))]
-pub(crate) struct NoRing;
-
-#[cfg(any(test, not(feature = "keyring")))]
-impl Ring for NoRing {
-    fn read(&self, _: &str) -> Result<Option<Zeroizing<String>>, RingFault> {
-        Err(RingFault::Absent)
-    }
-
-    fn write(&self, _: &str, _: &str) -> Result<(), RingFault> {
-        Err(RingFault::Absent)
-    }
 }
 
 /// The master secret for a new header: found, or made where a keyring or a file shall keep it.
@@ -311,6 +225,7 @@ fn read_file(dir: &Path, made_with: MasterSource) -> Result<Found, VaultError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vault::keyring::NoRing;
     use std::cell::RefCell;
     use std::collections::BTreeMap;
 

@@ -14,8 +14,10 @@ mod harness;
 
 mod client;
 mod crash;
+mod documents;
 mod hostile;
 mod layers;
+mod pages;
 mod programs;
 mod reload;
 mod secrets;

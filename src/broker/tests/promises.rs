@@ -30,10 +30,11 @@ fn step() -> impl Strategy_<Value = Step> {
         8 => (0_usize..5, 0_u8..5).prop_map(|(strategy, estimate)| Step::Select { strategy, estimate }),
         5 => (any::<usize>(), 0_u8..=100).prop_map(|(which, share)| Step::Report { which, share }),
         1 => any::<usize>().prop_map(|which| Step::Cancel { which }),
-        3 => (0_u64..2000).prop_map(|seconds| Step::Pass { seconds }),
+        3 => (0_u64..90).prop_map(|seconds| Step::Pass { seconds }),
+        1 => (600_u64..4000).prop_map(|seconds| Step::Pass { seconds }),
         1 => (-30_i8..30).prop_map(|hours| Step::SetWall { hours }),
         1 => Just(Step::Checkpoint),
-        1 => Just(Step::Crash),
+        2 => Just(Step::Crash),
         1 => Just(Step::Restart),
         1 => Just(Step::Shuffle),
     ]
@@ -41,7 +42,8 @@ fn step() -> impl Strategy_<Value = Step> {
 
 use proptest::strategy::Strategy as Strategy_;
 
-const RATE: u64 = 7;
+const RATE: u64 = 3;
+const GLOBAL_RATE: u64 = 7;
 
 fn rules() -> Policy {
     let limited = |name: &str| {
@@ -51,7 +53,7 @@ fn rules() -> Policy {
         key
     };
     let mut rules = policy(vec![openai(&[limited("a"), limited("b"), limited("c")])]);
-    rules.global_rate_limit = Some(15);
+    rules.global_rate_limit = Some(GLOBAL_RATE);
     rules.daily_cost_limit = Some(usd(9.0));
     rules
 }
@@ -73,7 +75,7 @@ impl Model {
             let count = recent().filter(|(key, ..)| key == name).count() as u64;
             prop_assert!(count <= RATE, "{name} was leased {count} times in an hour");
         }
-        prop_assert!(recent().count() <= 15, "{} leases in an hour", recent().count());
+        prop_assert!(recent().count() as u64 <= GLOBAL_RATE, "{} leases in an hour", recent().count());
         let mut days: HashMap<Day, Usd> = HashMap::new();
         for ((key, day), cost) in &self.costs {
             prop_assert!(*cost <= usd(5.0), "{key} cost {cost} on {day}");
@@ -97,9 +99,10 @@ fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
     for step in steps {
         match step {
             Step::Select { strategy, estimate } => {
-                let estimate = usd(f64::from(estimate) * 0.7 + 0.1);
+                // Without an estimate nothing needs the store, so that a crash can make the lease unknown.
+                let estimate = usd(f64::from(estimate.saturating_sub(2)) * 1.1);
                 let strategy = Strategy::ALL.get(strategy).map(|(_, strategy)| *strategy);
-                let asked = Some(Estimate { cost_usd: Some(estimate), ..Estimate::default() });
+                let asked = (estimate > Usd::ZERO).then_some(Estimate { cost_usd: Some(estimate), ..Estimate::default() });
                 let request = Select { strategy, estimate: asked, ..Select::any("openai".parse().unwrap()) };
                 if let Ok(grant) = world.select(&request) {
                     model.given.push((grant.lease.key.key.to_string(), world.now.steady.millis() / 1000, grant.lease.number));

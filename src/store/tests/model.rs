@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use crate::store::Opened;
 use crate::store::fault::{Step, strike};
 
-use super::scene::{Scene, change, removal, rows};
+use super::scene::{Scene, change, events, removal, rows};
 
 #[derive(Debug, Clone)]
 enum Act {
@@ -55,7 +55,7 @@ impl Model {
             None => removal(&format!("{key:03}")),
         };
         let changes: Vec<_> = changes.iter().map(named).collect();
-        if matches!(opened.store.checkpoint(&changes), Ok(()) | Err(crate::store::AppendError::Behind { .. })) {
+        if matches!(opened.store.checkpoint(&changes), Ok(()) | Err(crate::store::error::AppendError::Behind { .. })) {
             for change in &changes {
                 let key = String::from_utf8(change.key.clone()).unwrap();
                 match &change.value {
@@ -70,7 +70,7 @@ impl Model {
     fn assert_is(&self, opened: &Opened) {
         let expected: Vec<_> = self.rows.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         assert_eq!(rows(opened), expected);
-        assert!(opened.events == self.events, "{} events, not {}", opened.events.len(), self.events.len());
+        assert!(events(opened) == self.events, "{} events, not {}", opened.events.len(), self.events.len());
     }
 }
 

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use crate::environment::Environment;
+use crate::store::error::OpenError;
 use crate::store::opening::{Scale, open};
-use crate::store::{Change, OpenError, Opened, Tree};
+use crate::store::{Change, Opened, Tree};
 use crate::vault::kdf::Cost;
 use crate::vault::master::MasterSetting;
 
@@ -103,4 +104,9 @@ pub(super) fn removal(key: &str) -> Change {
 /// The records of an opened store as text.
 pub(super) fn rows(opened: &Opened) -> Vec<(&str, &str)> {
     opened.records.iter().map(|record| (std::str::from_utf8(&record.key).unwrap(), std::str::from_utf8(&record.value).unwrap())).collect()
+}
+
+/// The events of an opened store.
+pub(super) fn events(opened: &Opened) -> Vec<Vec<u8>> {
+    opened.events.iter().map(|events| events.to_vec()).collect()
 }

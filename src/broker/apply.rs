@@ -1,0 +1,181 @@
+//! What each event does to the state: the same live and when the journal is replayed, without a clock and without chance.
+
+use crate::broker::{Broker, KeyIx};
+use crate::event::{Ahead, Event, Granted, Settled, Usage};
+use crate::lease::Standing;
+use crate::limits::Moves;
+use crate::money::Usd;
+use crate::protocol::request::Outcome;
+use crate::time::{Day, Now};
+use crate::usage::Entry;
+
+impl Broker {
+    /// Applies an event, live or from the journal.
+    pub(super) fn apply(&mut self, event: &Event) {
+        match event {
+            Event::Clock(_) | Event::SecretKept { .. } | Event::SecretErased { .. } => {}
+            Event::Ahead(ahead) => self.apply_ahead(ahead),
+            Event::Granted(lease) => self.apply_granted(lease),
+            Event::Adopted(lease) => {
+                let key = self.key_ix(&lease.key);
+                self.keys[key].meter.adopt(lease.estimate);
+                self.global.adopt(lease.estimate);
+                self.leases.load_open(lease.clone());
+                self.touch(key);
+                self.dirty.leases.push(lease.number);
+            }
+            Event::Renewed { number, expires } => {
+                self.leases.renew(*number, *expires);
+                self.dirty.leases.push(*number);
+            }
+            Event::Settled(settled) => self.apply_settled(settled),
+            Event::Expired { number, at } => self.apply_expired(*number, *at),
+            Event::Recorded(recorded) => {
+                let key = self.key_ix(&recorded.key);
+                self.charge(key, recorded.usage.cost, recorded.at.wall.day());
+                let entry = Entry {
+                    key: &recorded.key,
+                    model: recorded.model.as_ref(),
+                    caller: recorded.caller,
+                    outcome: recorded.outcome,
+                    usage: recorded.usage,
+                    at: recorded.at.wall,
+                };
+                self.ledger.book(&entry);
+            }
+            Event::Health { key, health } => {
+                let key = self.key_ix(key);
+                self.keys[key].health = health.clone();
+                self.dirty.health.insert(key);
+            }
+            Event::Account { account, health } => {
+                let account = self.account_ix(account.clone());
+                self.accounts[account].health = health.clone();
+                self.dirty.accounts.insert(account);
+            }
+            Event::AccountLearned { key, account } => {
+                let key = self.key_ix(key);
+                self.keys[key].learned = Some(account.clone());
+                self.link_account(key);
+                self.touch(key);
+            }
+            Event::Alerted { key, at } => match key.as_ref().map(|key| self.key_ix(key)) {
+                Some(key) => {
+                    self.keys[key].meter.alerted(at.wall.day());
+                    self.touch(key);
+                }
+                None => self.global.alerted(at.wall.day()),
+            },
+        }
+    }
+
+    fn apply_ahead(&mut self, ahead: &Ahead) {
+        let (emitted, durable) = (self.emitted, self.durable);
+        match ahead {
+            Ahead::Numbers { until } => self.leases.move_numbers(*until, emitted, durable),
+            Ahead::Meter { key, places, reserved } => {
+                let moves = Moves { places: *places, reserved: *reserved };
+                match key.as_ref().map(|key| self.key_ix(key)) {
+                    Some(key) => {
+                        self.keys[key].meter.move_ahead(moves, emitted, durable);
+                        self.touch(key);
+                    }
+                    None => self.global.move_ahead(moves, emitted, durable),
+                }
+            }
+        }
+    }
+
+    fn apply_granted(&mut self, lease: &Granted) {
+        let key = self.key_ix(&lease.key);
+        let entry = &mut self.keys[key];
+        entry.meter.grant(lease.estimate, lease.at.steady);
+        entry.last_used = Some(lease.at.wall);
+        let (place, account) = (entry.place, entry.account);
+        if lease.trial {
+            entry.trial_lease = Some(lease.number);
+            self.accounts[account].trial_lease = Some(lease.number);
+        }
+        self.global.grant(lease.estimate, lease.at.steady);
+        self.leases.grant(lease.clone());
+        if lease.in_turn
+            && let Some(provider) = self.providers.get_mut(&lease.key.provider)
+        {
+            provider.schedule.took(place);
+            provider.last = Some(key);
+            self.dirty.providers.insert(lease.key.provider.clone());
+        }
+        self.touch(key);
+        self.dirty.leases.push(lease.number);
+    }
+
+    fn apply_settled(&mut self, settled: &Settled) {
+        let lease = &settled.lease;
+        let key = self.key_ix(&lease.key);
+        if let Standing::Expired(expired) = self.leases.standing(lease.number) {
+            let day = lease.at.wall.day();
+            self.keys[key].meter.refund(lease.estimate, day);
+            self.global.refund(lease.estimate, day);
+            self.ledger.take_back(&lease.key, lease.model.as_ref(), lease.caller, lease.estimate, expired.charged);
+        }
+        if self.leases.settle(lease.number, settled.at.steady).is_some() {
+            self.keys[key].meter.release(lease.estimate);
+            self.global.release(lease.estimate);
+        }
+        self.end_trial(key, lease.number);
+        self.dirty.leases.push(lease.number);
+        self.touch(key);
+        if settled.outcome == Outcome::Cancelled {
+            self.keys[key].meter.give_back(lease.at.steady);
+            self.global.give_back(lease.at.steady);
+            return;
+        }
+        if settled.outcome == Outcome::Ok {
+            self.keys[key].last_ok = Some(settled.at.steady);
+        }
+        if let Some(provider) = self.providers.get_mut(&lease.key.provider) {
+            provider.breaker.note(settled.outcome, settled.at.steady);
+        }
+        self.charge(key, settled.usage.cost, lease.at.wall.day());
+        let entry = Entry {
+            key: &lease.key,
+            model: settled.model.as_ref(),
+            caller: lease.caller,
+            outcome: settled.outcome,
+            usage: settled.usage,
+            at: settled.at.wall,
+        };
+        self.ledger.book(&entry);
+    }
+
+    fn apply_expired(&mut self, number: u64, at: Now) {
+        let Some(lease) = self.leases.expire(number, at.wall) else {
+            return;
+        };
+        let key = self.key_ix(&lease.key);
+        self.keys[key].meter.release(lease.estimate);
+        self.global.release(lease.estimate);
+        self.end_trial(key, number);
+        let usage = Usage { cost: lease.estimate, ..Usage::default() };
+        self.charge(key, usage.cost, lease.at.wall.day());
+        self.ledger.book(&Entry { key: &lease.key, model: lease.model.as_ref(), caller: lease.caller, outcome: Outcome::Ok, usage, at: at.wall });
+        self.dirty.leases.push(number);
+    }
+
+    /// Books a cost against the limits of a day. A lease counts for the UTC day on which it was given: its estimate was
+    /// checked against that day's limit, so no change of the clock in between can make it pass another day's.
+    fn charge(&mut self, key: KeyIx, cost: Usd, day: Day) {
+        self.keys[key].meter.charge(cost, day);
+        self.global.charge(cost, day);
+        self.touch(key);
+    }
+
+    fn end_trial(&mut self, key: KeyIx, number: u64) {
+        let account = self.keys[key].account;
+        for trial in [&mut self.keys[key].trial_lease, &mut self.accounts[account].trial_lease] {
+            if *trial == Some(number) {
+                *trial = None;
+            }
+        }
+    }
+}

@@ -6,7 +6,7 @@ use crate::health::KeyHealth;
 use crate::health::account::AccountHealth;
 use crate::id::{AccountName, KeyId, KeyName, ModelName, ProviderName, Uid};
 use crate::money::Usd;
-use crate::protocol::request::Outcome;
+use crate::protocol::request::{Outcome, Strategy};
 use crate::time::{Now, Steady, SteadyMark};
 
 /// Version of the encoding of events, the first byte of a batch.
@@ -123,6 +123,10 @@ pub struct Granted {
     pub trial: bool,
     /// It was chosen in turn, so the turn goes on to the next key.
     pub in_turn: bool,
+    /// How the key was chosen.
+    pub strategy: Strategy,
+    /// The provider that was asked for, when this is another one.
+    pub fallback_from: Option<ProviderName>,
 }
 
 /// What a request used.

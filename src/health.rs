@@ -42,15 +42,6 @@ pub enum Proven {
     Invalid,
 }
 
-/// Why a key was set aside last, for people.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Cause {
-    /// A rate limit.
-    RateLimited,
-    /// A failed authentication, which a probe is to confirm.
-    AuthFailed,
-}
-
 /// What set-asides a model of a key has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 struct ModelHealth {
@@ -70,7 +61,10 @@ pub struct KeyHealth {
     /// When it is to be probed next; none: when its turn comes.
     pub probe_at: Option<Steady>,
     aside: Aside,
-    cause: Option<Cause>,
+    /// Its provider did not take it, which a probe is to confirm.
+    suspect: Aside,
+    /// When its provider did not take it last.
+    refused: Option<Steady>,
     models: BTreeMap<ModelName, ModelHealth>,
     disabled: Option<Disabled>,
     probes_failed: u8,
@@ -86,31 +80,33 @@ struct Disabled {
 pub type Against = (Reason, Option<Steady>);
 
 impl KeyHealth {
-    /// A rate limit was met with a lease for `model`; `asked` is how long the provider wants to be left alone. Where it does
+    /// A rate limit was met with a lease for `model` that was given at `given`; `asked` is how long the provider wants to be left alone. Where it does
     /// not say, `jitter` (0.0 to 1.0) spreads what comes back.
-    pub fn rate_limited(&mut self, model: Option<&ModelName>, asked: Option<Duration>, now: Now, jitter: f64) -> Steady {
+    pub fn rate_limited(&mut self, model: Option<&ModelName>, asked: Option<Duration>, given: Steady, now: Now, jitter: f64) -> Steady {
         let aside = match model {
             Some(model) => &mut self.model_entry(model, now).aside,
             None => &mut self.aside,
         };
-        let guessed = aside.doubled(COOL_FIRST, COOL_LONGEST).mul_f64(1.0 + jitter.clamp(0.0, 1.0) * 0.1);
+        aside.count(given);
+        let guessed = aside.doubled(COOL_FIRST, COOL_LONGEST).mul_f64(1.0 + jitter.clamp(0.0, 1.0) * 0.1).min(COOL_LONGEST);
         let until = now.steady.after(asked.map_or(guessed, |asked| asked.min(BELIEVED)));
         aside.put(until);
         if model.is_none() {
-            self.cause = Some(Cause::RateLimited);
             self.since = Some(now.wall);
         }
         until
     }
 
-    /// Its provider did not take it: set aside, and probed at once where probing is on; else it is invalid.
-    pub fn auth_failed(&mut self, probing: Probing, now: Now) {
+    /// Its provider did not take it, with a lease that was given at `given`: set aside, and probed at once where probing
+    /// is on; else it is invalid.
+    pub fn auth_failed(&mut self, probing: Probing, given: Steady, now: Now) {
         self.since = Some(now.wall);
+        self.refused = Some(now.steady);
         match probing {
             Probing::Off => self.proven = Proven::Invalid,
             Probing::Every(interval) => {
-                self.aside.put(now.steady.after(self.aside.doubled(interval, PROBE_LONGEST.max(interval))));
-                self.cause = Some(Cause::AuthFailed);
+                self.suspect.count(given);
+                self.suspect.put(now.steady.after(self.suspect.doubled(interval, PROBE_LONGEST.max(interval))));
                 self.probe_at = Some(now.steady);
             }
         }
@@ -126,14 +122,16 @@ impl KeyHealth {
     /// A lease that was given at `given` for `model` was `ok`.
     pub fn passed(&mut self, model: Option<&ModelName>, given: Steady, now: Now) {
         self.aside.passed(given);
+        self.suspect.passed(given);
         if let Some(entry) = model.and_then(|model| self.models.get_mut(model)) {
             entry.aside.passed(given);
         }
         self.models.retain(|_, entry| *entry != ModelHealth::default());
-        if self.aside.is_clear() {
-            self.cause = None;
-            self.probe_at = None;
+        if self.refused.is_some_and(|refused| given < refused) {
+            return;
         }
+        self.refused = None;
+        self.probe_at = None;
         self.probes_failed = 0;
         if self.proven != Proven::Good {
             self.proven = Proven::Good;
@@ -149,13 +147,12 @@ impl KeyHealth {
                 self.proven = Proven::Good;
                 self.probes_failed = 0;
                 self.probe_at = None;
-                if self.cause == Some(Cause::AuthFailed) {
-                    self.aside = Aside::default();
-                    self.cause = None;
-                }
+                self.suspect = Aside::default();
+                self.refused = None;
             }
             KeyVerdict::Invalid => {
                 self.proven = Proven::Invalid;
+                self.refused = Some(now.steady);
                 self.probe_again(interval, now, jitter);
             }
             KeyVerdict::Inconclusive => {
@@ -213,7 +210,7 @@ impl KeyHealth {
         if self.proven == Proven::Invalid {
             return Err((Reason::Invalid, None));
         }
-        let own = match self.aside.standing(now) {
+        let own = match self.standing(now) {
             Standing::Aside(until) => return Err((Reason::CoolingDown, Some(until))),
             Standing::Trial => Trial::On,
             Standing::Clear => Trial::Off,
@@ -241,10 +238,24 @@ impl KeyHealth {
             return (KeyState::Invalid, self.probe_at, Some("its provider refuses it".to_owned()));
         }
         let good = if self.proven == Proven::Good { KeyState::Healthy } else { KeyState::Unknown };
-        match self.aside.standing(now.steady) {
-            Standing::Aside(until) => (KeyState::CoolingDown, Some(until), self.cause.map(|cause| cause.words().to_owned())),
+        match self.standing(now.steady) {
+            Standing::Aside(until) => {
+                let suspect = matches!(self.suspect.standing(now.steady), Standing::Aside(_));
+                let why = if suspect { "its provider refused it; a probe is to confirm that" } else { "rate limited by its provider" };
+                (KeyState::CoolingDown, Some(until), Some(why.to_owned()))
+            }
             Standing::Trial => (good, None, Some("on trial after a set-aside: one lease at a time until one is ok".to_owned())),
             Standing::Clear => (good, None, self.models_aside(now)),
+        }
+    }
+
+    /// How the key stands for every model: the longer of its set-asides.
+    fn standing(&self, now: Steady) -> Standing {
+        match (self.aside.standing(now), self.suspect.standing(now)) {
+            (Standing::Aside(one), Standing::Aside(other)) => Standing::Aside(one.max(other)),
+            (Standing::Aside(until), _) | (_, Standing::Aside(until)) => Standing::Aside(until),
+            (Standing::Trial, _) | (_, Standing::Trial) => Standing::Trial,
+            (Standing::Clear, Standing::Clear) => Standing::Clear,
         }
     }
 
@@ -266,15 +277,6 @@ impl KeyHealth {
             }
         }
         self.models.entry(model.clone()).or_default()
-    }
-}
-
-impl Cause {
-    const fn words(self) -> &'static str {
-        match self {
-            Cause::RateLimited => "rate limited by its provider",
-            Cause::AuthFailed => "its provider refused it; a probe is to confirm that",
-        }
     }
 }
 
@@ -312,8 +314,8 @@ mod tests {
     #[test]
     fn a_set_aside_never_shortens_a_longer_one() {
         let mut health = KeyHealth::default();
-        health.rate_limited(None, Some(Duration::from_secs(300)), at(0), 0.0);
-        health.rate_limited(None, Some(Duration::from_secs(5)), at(1), 0.0);
+        health.rate_limited(None, Some(Duration::from_secs(300)), at(0).steady, at(0), 0.0);
+        health.rate_limited(None, Some(Duration::from_secs(5)), at(1).steady, at(1), 0.0);
         assert_eq!(until(&health, at(2)), Some(at(300).steady));
     }
 
@@ -323,19 +325,19 @@ mod tests {
         let mut lengths = Vec::new();
         let mut second = 0;
         for _ in 0..7 {
-            let end = health.rate_limited(None, None, at(second), 0.0);
+            let end = health.rate_limited(None, None, at(second).steady, at(second), 0.0);
             lengths.push(end.since(at(second).steady).as_secs());
             second += 1000;
         }
         assert_eq!(lengths, [30, 60, 120, 240, 480, 600, 600]);
         health.passed(None, at(second).steady, at(second));
-        assert_eq!(health.rate_limited(None, None, at(second), 0.0), at(second + 30).steady);
+        assert_eq!(health.rate_limited(None, None, at(second).steady, at(second), 0.0), at(second + 30).steady);
     }
 
     #[test]
     fn an_answer_from_before_the_set_aside_does_not_end_it() {
         let mut health = KeyHealth::default();
-        health.rate_limited(None, None, at(10), 0.0);
+        health.rate_limited(None, None, at(10).steady, at(10), 0.0);
         health.passed(None, at(0).steady, at(11));
         assert_eq!(until(&health, at(12)), Some(at(40).steady));
         assert_eq!(health.check(None, at(41).steady), Ok(Trial::On));
@@ -347,7 +349,7 @@ mod tests {
     fn a_models_set_aside_leaves_other_models_alone() {
         let mut health = KeyHealth::default();
         let model: ModelName = "gpt-4".parse().unwrap();
-        health.rate_limited(Some(&model), None, at(0), 0.0);
+        health.rate_limited(Some(&model), None, at(0).steady, at(0), 0.0);
         assert!(health.check(Some(&model), at(1).steady).is_err());
         assert_eq!(health.check(None, at(1).steady), Ok(Trial::Off));
         health.permission_denied(&model, Duration::from_secs(3600), at(0));
@@ -359,7 +361,7 @@ mod tests {
     fn only_a_probe_makes_a_key_invalid_where_probing_is_on() {
         let every = Probing::Every(Duration::from_secs(300));
         let mut health = KeyHealth::default();
-        health.auth_failed(every, at(0));
+        health.auth_failed(every, at(0).steady, at(0));
         assert_eq!(health.state(at(1)).0, KeyState::CoolingDown);
         assert_eq!(health.probe_at, Some(at(0).steady));
         health.probed(KeyVerdict::Inconclusive, Duration::from_secs(300), at(2), 0.0);
@@ -370,7 +372,7 @@ mod tests {
         assert_eq!(health.check(None, at(7).steady), Ok(Trial::Off));
 
         let mut unprobed = KeyHealth::default();
-        unprobed.auth_failed(Probing::Off, at(0));
+        unprobed.auth_failed(Probing::Off, at(0).steady, at(0));
         assert_eq!(unprobed.state(at(1)).0, KeyState::Invalid);
     }
 
@@ -381,5 +383,37 @@ mod tests {
         health.probed(KeyVerdict::Valid, Duration::from_secs(300), at(1), 0.0);
         assert_eq!(health.state(at(2)).0, KeyState::Disabled);
         assert_eq!(health.check(None, at(7200).steady), Ok(Trial::Off));
+    }
+
+    #[test]
+    fn leases_that_were_out_together_are_one_failure() {
+        let mut health = KeyHealth::default();
+        for _ in 0..8 {
+            health.rate_limited(None, None, at(0).steady, at(1), 1.0);
+        }
+        assert_eq!(until(&health, at(2)), Some(at(34).steady));
+        let longest = (0..9)
+            .map(|turn| health.rate_limited(None, None, at(turn * 1000 + 100).steady, at(turn * 1000 + 100), 1.0).since(at(turn * 1000 + 100).steady))
+            .max();
+        assert_eq!(longest, Some(COOL_LONGEST));
+    }
+
+    #[test]
+    fn a_probe_that_passes_lifts_the_suspicion_and_no_other_set_aside() {
+        let mut health = KeyHealth::default();
+        health.rate_limited(None, Some(Duration::from_secs(3600)), at(0).steady, at(0), 0.0);
+        health.auth_failed(Probing::Every(Duration::from_secs(300)), at(0).steady, at(1));
+        health.probed(KeyVerdict::Valid, Duration::from_secs(300), at(2), 0.0);
+        assert_eq!(until(&health, at(3)), Some(at(3600).steady));
+    }
+
+    #[test]
+    fn an_ok_from_before_the_refusal_does_not_make_a_key_valid() {
+        let mut health = KeyHealth::default();
+        health.auth_failed(Probing::Off, at(0).steady, at(5));
+        health.passed(None, at(1).steady, at(6));
+        assert_eq!(health.state(at(7)).0, KeyState::Invalid);
+        health.passed(None, at(6).steady, at(8));
+        assert_eq!(health.state(at(9)).0, KeyState::Healthy);
     }
 }

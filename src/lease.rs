@@ -278,6 +278,8 @@ mod tests {
             expires: now(expires).steady,
             trial: false,
             in_turn: true,
+            strategy: crate::protocol::request::Strategy::RoundRobin,
+            fallback_from: None,
         }
     }
 

@@ -33,10 +33,8 @@ pub struct Limits {
 pub enum Spent {
     /// The trailing hour is full until then.
     Rate(Steady),
-    /// The day's cost is settled until then.
+    /// The day's cost, with what is reserved for open leases, is spent until then.
     Cost(Steady),
-    /// What is in flight fills the rest of the day's cost: room when a lease is settled, at midnight at the latest.
-    Reserved(Steady),
 }
 
 /// Estimates of leases that a crash made unknown: held until no such lease can be open any more, then charged.
@@ -111,15 +109,11 @@ impl Meter {
         let Some(limit) = limits.cost else {
             return Ok(());
         };
-        let settled = self.cost_today(now);
         if estimate > limit || limit == Usd::ZERO {
             return Err(Spent::Cost(NEVER));
         }
-        if settled >= limit || settled.saturating_add(estimate) > limit {
-            return Err(Spent::Cost(now.midnight()));
-        }
-        let used = settled.saturating_add(self.reserved());
-        if used >= limit || used.saturating_add(estimate) > limit { Err(Spent::Reserved(now.midnight())) } else { Ok(()) }
+        let used = self.cost_today(now).saturating_add(self.reserved());
+        if used >= limit || used.saturating_add(estimate) > limit { Err(Spent::Cost(now.midnight())) } else { Ok(()) }
     }
 
     /// The horizons to tell the store of before a lease with this estimate is given; none: they are far enough.
@@ -292,7 +286,7 @@ mod tests {
         let limits = Limits { rate: None, cost: Some(usd(1.0)) };
         let mut meter = Meter::default();
         meter.grant(usd(0.6), at(0).steady);
-        assert!(matches!(meter.check(limits, usd(0.5), at(1)), Err(Spent::Reserved(_))));
+        assert!(matches!(meter.check(limits, usd(0.5), at(1)), Err(Spent::Cost(_))));
         assert_eq!(meter.check(limits, usd(0.4), at(1)), Ok(()));
         meter.release(usd(0.6));
         meter.charge(usd(1.0), at(1).wall.day());

@@ -142,8 +142,8 @@ impl<'de> Deserialize<'de> for Usd {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         if !deserializer.is_human_readable() {
             let nanos = i64::deserialize(deserializer)?;
-            let sensible = (0..=USD_MAX.0).contains(&nanos);
-            return if sensible { Ok(Self(nanos)) } else { Err(de::Error::custom("not an amount of dollars: it is out of range")) };
+            // Sums may pass what a single amount may be; what comes from outside is held to that where it is used.
+            return if nanos >= 0 { Ok(Self(nanos)) } else { Err(de::Error::custom("not an amount of dollars: it is negative")) };
         }
         let dollars = f64::deserialize(deserializer)?;
         Self::from_dollars(dollars).map_err(|why| de::Error::custom(format_args!("not an amount of dollars: {why}")))

@@ -35,6 +35,8 @@ pub(crate) fn record() -> Result<Vec<u8>, Failure> {
         expires: at.steady,
         trial: false,
         in_turn: true,
+        strategy: Strategy::RoundRobin,
+        fallback_from: None,
     };
     let usage = Usage { input_tokens: 1000, output_tokens: 500, cached_tokens: 0, cost: Usd::from_nanos(60_000_000), unpriced: false };
     Ok(event::encode(&[Event::Settled(Settled { lease, outcome: Outcome::Ok, model, usage, at })])?)

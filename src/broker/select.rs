@@ -1,6 +1,7 @@
 //! `select`: one key of a provider, or of the next in the fallback chain, and the lease on it.
 
 use crate::access::Caller;
+use crate::broker::settle::sensible;
 use crate::broker::{Broker, KeyIx, Moment, ProviderEntry};
 use crate::catalogue::prices::{self, Price};
 use crate::event::{Ahead, Event, Granted};
@@ -21,10 +22,6 @@ pub struct Grant {
     pub lease: Granted,
     /// Where to send the request.
     pub base_url: String,
-    /// How the key was chosen.
-    pub strategy: Strategy,
-    /// The provider that was asked for, when this is another one.
-    pub fallback_from: Option<ProviderName>,
     /// When the key was leased before this.
     pub last_used: Option<Timestamp>,
     /// When the lease ends.
@@ -45,6 +42,8 @@ struct Ask<'a> {
 struct Choice {
     key: KeyIx,
     in_turn: bool,
+    /// With `per: interval`, it is kept.
+    keep: bool,
     trial: bool,
 }
 
@@ -77,9 +76,12 @@ impl Broker {
             let ask = Self::ask(provider, request, moment.now);
             let strategy = request.strategy.unwrap_or(provider.policy.strategy);
             let Some(choice) = self.choose(provider, ask, strategy, request.strategy.is_none(), only, &mut rng) else { continue };
-            let lease = self.lease_of(choice.key, &choice, caller, request, moment.now, ask.estimate);
-            let from = (*name != request.provider).then(|| request.provider.clone());
-            return Ok(self.grant(lease, strategy, from));
+            let lease = self.lease_of(&choice, caller, request, moment.now, ask.estimate, strategy);
+            let grant = self.grant(lease);
+            if choice.keep {
+                self.keep_choice(choice.key, &grant.lease);
+            }
+            return Ok(grant);
         }
         Err(self.refusal(request, &chain, only, moment.now))
     }
@@ -96,6 +98,9 @@ impl Broker {
             .is_some_and(|estimate| estimate.cost_usd.is_some() && (estimate.input_tokens.is_some() || estimate.output_tokens.is_some()))
         {
             return Err(ErrorReply::new(ErrorCode::BadRequest, "an estimate is either tokens or cost_usd, not both"));
+        }
+        if let Some(estimate) = request.estimate {
+            sensible([estimate.input_tokens, estimate.output_tokens, None], estimate.cost_usd)?;
         }
         let Some(name) = &request.key_name else {
             return Ok(None);
@@ -139,7 +144,7 @@ impl Broker {
         if self.check_global(ask).is_err() {
             return None;
         }
-        let sole = |key: KeyIx| self.check(key, ask).ok().map(|trial| Choice { key, in_turn: false, trial: trial == Trial::On });
+        let sole = |key: KeyIx| self.check(key, ask).ok().map(|trial| Choice { key, in_turn: false, keep: false, trial: trial == Trial::On });
         if let Some(key) = only {
             return sole(key);
         }
@@ -154,7 +159,10 @@ impl Broker {
         let place = rotation::choose(strategy, &provider.schedule, provider.keys.len(), rng, &mut eligible)?;
         let key = *provider.keys.get(place)?;
         let trial = self.check(key, ask).ok()? == Trial::On;
-        Some(Choice { key, in_turn: strategy == Strategy::RoundRobin || keeps, trial })
+        // A choice that only this model makes anew leaves the kept one to the others.
+        let whole = Ask { model: None, ..ask };
+        let stands = provider.kept.is_some_and(|(kept, until)| until > ask.now.steady && self.check(kept, whole).is_ok());
+        Some(Choice { key, in_turn: strategy == Strategy::RoundRobin, keep: keeps && !stands, trial })
     }
 
     fn candidate(&self, key: KeyIx, now: Now) -> Candidate {
@@ -177,7 +185,6 @@ impl Broker {
         match spent {
             Spent::Rate(until) => (rate, Some(until).filter(|until| *until != NEVER)),
             Spent::Cost(until) => (cost, Some(until).filter(|until| *until != NEVER)),
-            Spent::Reserved(until) => (cost, Some(self.leases.first_deadline().map_or(until, |first| first.min(until)))),
         }
     }
 
@@ -214,9 +221,11 @@ impl Broker {
         self.check(key, Ask { model: None, estimate: Usd::ZERO, now }).err().and_then(|(_, until)| until)
     }
 
-    fn lease_of(&self, key: KeyIx, choice: &Choice, caller: Caller, request: &Select, now: Now, estimate: Usd) -> Granted {
-        let id = self.keys[key].id.clone();
+    fn lease_of(&self, choice: &Choice, caller: Caller, request: &Select, now: Now, estimate: Usd, strategy: Strategy) -> Granted {
+        let id = self.keys[choice.key].id.clone();
         Granted {
+            strategy,
+            fallback_from: (id.provider != request.provider).then(|| request.provider.clone()),
             number: self.leases.next_number(),
             model: request.model.clone().filter(|_| id.provider == request.provider),
             key: id,
@@ -230,7 +239,7 @@ impl Broker {
     }
 
     /// Moves the horizons where they must move, then gives the lease.
-    fn grant(&mut self, lease: Granted, strategy: Strategy, fallback_from: Option<ProviderName>) -> Grant {
+    fn grant(&mut self, lease: Granted) -> Grant {
         let key = self.key_ix(&lease.key);
         let (limits, global) = (self.keys[key].limits(), self.global_limits());
         let last_used = self.keys[key].last_used;
@@ -245,20 +254,20 @@ impl Broker {
         }
         self.emit(Event::Granted(lease.clone()));
         self.selects += 1;
-        self.keep_choice(key, &lease);
         let durable = self.durable;
-        let must_wait = self.leases.must_wait(durable) || self.keys[key].meter.must_wait(limits, durable) || self.global.must_wait(global, durable);
+        // Of a trial there must be one lease only, whatever crashes.
+        let must_wait = lease.trial
+            || self.leases.must_wait(durable)
+            || self.keys[key].meter.must_wait(limits, durable)
+            || self.global.must_wait(global, durable);
         let base_url = self.providers.get(&lease.key.provider).map(|provider| provider.policy.base_url.clone()).unwrap_or_default();
         let expires = lease.at.wall_at(lease.expires);
-        Grant { lease, base_url, strategy, fallback_from, last_used, expires, must_wait }
+        Grant { lease, base_url, last_used, expires, must_wait }
     }
 
     /// With `per: interval`, a choice made in turn is kept. It is not stored: after a restart a new choice is made.
     fn keep_choice(&mut self, key: KeyIx, lease: &Granted) {
-        if let Some(provider) = self.providers.get_mut(&lease.key.provider)
-            && provider.policy.per == ChoicePer::Interval
-            && lease.in_turn
-        {
+        if let Some(provider) = self.providers.get_mut(&lease.key.provider) {
             provider.kept = Some((key, lease.at.steady.after(provider.policy.interval)));
         }
     }

@@ -10,8 +10,8 @@ use crate::health::Probing;
 use crate::health::account::ACCOUNT_SPAN;
 use crate::id::{KeyId, ModelName};
 use crate::lease::Standing;
-use crate::money::Usd;
-use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::money::{USD_MAX, Usd};
+use crate::protocol::error::{ErrorCode, ErrorReply, Reason};
 use crate::protocol::reply::{KeyState, Reported};
 use crate::protocol::request::{Outcome, Record, Report};
 use crate::time::{Now, Steady};
@@ -36,6 +36,20 @@ struct Sign<'a> {
     retry_after: Option<Duration>,
 }
 
+/// Tokens that one request can have, at most.
+const TOKENS_MAX: u64 = 1_000_000_000_000;
+
+/// Refuses what no request can have used.
+pub(super) fn sensible(tokens: [Option<u64>; 3], cost: Option<Usd>) -> Result<(), ErrorReply> {
+    if tokens.into_iter().flatten().any(|tokens| tokens > TOKENS_MAX) {
+        return Err(ErrorReply::new(ErrorCode::BadRequest, format!("no request has more than {TOKENS_MAX} tokens")));
+    }
+    if cost.is_some_and(|cost| cost > USD_MAX) {
+        return Err(ErrorReply::new(ErrorCode::BadRequest, "no request costs more than a thousand million dollars"));
+    }
+    Ok(())
+}
+
 fn unknown_lease() -> ErrorReply {
     ErrorReply::new(ErrorCode::UnknownLease, "this lease is not known: it ended more than a day ago, or another daemon gave it")
 }
@@ -54,6 +68,7 @@ impl Broker {
         if !Self::may_settle(caller, lease) {
             return Err(not_yours());
         }
+        sensible([report.input_tokens, report.output_tokens, report.cached_tokens], report.cost_usd)?;
         let model = report.model.clone().or_else(|| lease.model.clone());
         let told = Told {
             outcome: report.outcome,
@@ -105,8 +120,6 @@ impl Broker {
         Ok(Grant {
             lease: Granted { expires, ..lease.clone() },
             base_url: provider.map(|provider| provider.policy.base_url.clone()).unwrap_or_default(),
-            strategy: provider.map(|provider| provider.policy.strategy).unwrap_or_default(),
-            fallback_from: None,
             last_used: entry.and_then(|entry| entry.last_used),
             expires: moment.now.wall_at(expires),
             must_wait: true,
@@ -121,6 +134,7 @@ impl Broker {
         self.durable = moment.durable;
         let id = KeyId { provider: record.provider.clone(), key: record.key_name.clone() };
         let key = self.known_key(&id)?;
+        sensible([record.input_tokens, record.output_tokens, record.cached_tokens], record.cost_usd)?;
         let told = Told {
             outcome: record.outcome.unwrap_or(Outcome::Ok),
             model: record.model.as_ref(),
@@ -166,7 +180,7 @@ impl Broker {
     fn reported(&self, key: KeyIx, usage: &Usage, model: Option<&ModelName>, duplicate: bool, now: Now) -> Reported {
         let id = self.keys[key].id.clone();
         let (mut state, ..) = self.state_of(key, now);
-        let aside = self.keys[key].health.check(model, now.steady).is_err();
+        let aside = matches!(self.keys[key].health.check(model, now.steady), Err((Reason::CoolingDown, _)));
         if state.is_healthy() && aside {
             state = KeyState::CoolingDown;
         }
@@ -189,17 +203,17 @@ impl Broker {
                 account.passed(sign.given);
             }
             Outcome::RateLimited => {
-                let until = health.rate_limited(sign.model, sign.retry_after, now, moment.rng.f64());
+                let until = health.rate_limited(sign.model, sign.retry_after, sign.given, now, moment.rng.f64());
                 let before = self.accounts[account_ix].recent.replace((key, now.steady, until));
                 if let Some((other, at, longest)) = before
                     && other != key
                     && now.steady.since(at) <= ACCOUNT_SPAN
                 {
-                    account.rate_limited(until.max(longest));
+                    account.rate_limited(until.max(longest), sign.given);
                 }
             }
             Outcome::QuotaExhausted => account.quota_exhausted(interval, now),
-            Outcome::AuthFailed => health.auth_failed(probing, now),
+            Outcome::AuthFailed => health.auth_failed(probing, sign.given, now),
             Outcome::PermissionDenied => {
                 if let Some(model) = sign.model {
                     health.permission_denied(model, interval, now);

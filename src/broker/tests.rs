@@ -65,9 +65,40 @@ fn a_choice_is_kept_for_the_interval_while_it_stays_eligible() {
     assert_eq!(taken(&mut world, &any(), 3), ["a", "a", "a"]);
     world.pass(Duration::from_secs(3600));
     assert_eq!(taken(&mut world, &any(), 2), ["b", "b"]);
+    let other = Select { strategy: Some(Strategy::Single), ..any() };
+    assert_eq!(taken(&mut world, &other, 1), ["a"]);
+    let grant = world.select(&for_model("gpt-4")).unwrap();
+    world.report(&grant, Outcome::PermissionDenied);
+    assert_eq!(taken(&mut world, &for_model("gpt-4"), 1), ["a"]);
+    assert_eq!(taken(&mut world, &any(), 1), ["b"]);
     let grant = world.select(&any()).unwrap();
     world.report(&grant, Outcome::RateLimited);
     assert_eq!(taken(&mut world, &any(), 2), ["a", "a"]);
+}
+
+#[test]
+fn what_a_client_reports_can_always_be_read_again() {
+    let mut world = World::new(policy(vec![openai(&[key("a")])]));
+    for _ in 0..3 {
+        let grant = world.select(&any()).unwrap();
+        world.report_cost(&grant, crate::money::USD_MAX);
+    }
+    world.crash();
+    world.restart();
+    assert!(world.row("a").cost_today_usd > crate::money::USD_MAX);
+    let record = Record {
+        provider: "openai".parse().unwrap(),
+        key_name: "a".parse().unwrap(),
+        outcome: None,
+        model: Some("gpt-4".parse().unwrap()),
+        input_tokens: Some(u64::MAX),
+        output_tokens: None,
+        cached_tokens: None,
+        cost_usd: None,
+    };
+    assert_eq!(world.record(&record).unwrap_err().code, ErrorCode::BadRequest);
+    assert!(world.record(&Record { input_tokens: Some(1_000_000_000_000), ..record }).is_ok());
+    world.crash();
 }
 
 #[test]
@@ -81,7 +112,7 @@ fn the_fallback_chain_is_tried_and_named() {
     world.report(&grant, Outcome::QuotaExhausted);
     let other = world.select(&for_model("gpt-4")).unwrap();
     assert_eq!((other.lease.key.to_string().as_str(), other.lease.model.clone()), ("gemini/g", None));
-    assert_eq!(other.fallback_from.unwrap().as_str(), "openai");
+    assert_eq!(other.lease.fallback_from.unwrap().as_str(), "openai");
     let refused = world.select(&Select { fallback: Some(false), ..any() }).unwrap_err();
     assert_eq!((refused.code, refused.keys.len()), (ErrorCode::NoKeyAvailable, 1));
     assert_eq!(refused.keys[0].reason, Reason::Exhausted);
@@ -175,7 +206,7 @@ fn outcomes_move_the_states_of_keys_and_accounts() {
     let grant = world.select(&any()).unwrap();
     assert_eq!(world.report(&grant, Outcome::Ok).state, KeyState::Healthy);
     let grant = world.select(&for_model("gpt-4")).unwrap();
-    assert_eq!(world.report(&grant, Outcome::PermissionDenied).state, KeyState::CoolingDown);
+    assert_eq!(world.report(&grant, Outcome::PermissionDenied).state, KeyState::Unknown);
     assert_eq!(world.row("b").state, KeyState::Unknown);
     assert_eq!(taken(&mut world, &for_model("gpt-4"), 2), ["a", "a"]);
     let grant = world.select(&Select { key_name: Some("b".parse().unwrap()), ..any() }).unwrap();

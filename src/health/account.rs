@@ -21,15 +21,15 @@ pub struct AccountHealth {
 }
 
 impl AccountHealth {
-    /// Two of its keys were rate limited: it is set aside until `until`.
-    pub fn rate_limited(&mut self, until: Steady) {
+    /// Two of its keys were rate limited, the last with a lease that was given at `given`: set aside until `until`.
+    pub fn rate_limited(&mut self, until: Steady, given: Steady) {
+        self.cooling.count(given);
         self.cooling.put(until);
     }
 
-    /// Its credit or quota is spent: tried again after `interval` (doubling), and at the next UTC midnight.
+    /// Its credit or quota is spent: tried again after `interval`, and at the next UTC midnight.
     pub fn quota_exhausted(&mut self, interval: Duration, now: Now) {
-        let again = now.steady.after(self.exhausted.doubled(interval, Duration::from_secs(86_400)));
-        self.exhausted.put(again.min(now.midnight()));
+        self.exhausted.put(now.steady.after(interval).min(now.midnight()));
     }
 
     /// A lease of one of its keys that was given at `given` was `ok`.

@@ -37,15 +37,22 @@ impl Aside {
         }
     }
 
-    /// Sets aside until `until`, unless it is set aside for longer; counts one failure more.
+    /// Sets aside until `until`, unless it is set aside for longer.
     pub(super) fn put(&mut self, until: Steady) {
         self.until = Some(self.until.map_or(until, |longer| longer.max(until)));
-        self.level = self.level.saturating_add(1);
     }
 
-    /// `base` doubled for each failure in a row, at most `longest`.
+    /// Counts a failure of a lease that was given at `given`. Those that were out together when the first one failed are
+    /// one failure: only one that was given after the last set-aside counts anew.
+    pub(super) fn count(&mut self, given: Steady) {
+        if self.until.is_none_or(|until| given >= until) {
+            self.level = self.level.saturating_add(1).min(32);
+        }
+    }
+
+    /// `base`, doubled for each failure in a row after the first, at most `longest`.
     pub(super) fn doubled(self, base: Duration, longest: Duration) -> Duration {
-        base.saturating_mul(1_u32.checked_shl(u32::from(self.level)).unwrap_or(u32::MAX)).min(longest)
+        base.saturating_mul(1_u32.checked_shl(u32::from(self.level.saturating_sub(1))).unwrap_or(u32::MAX)).min(longest)
     }
 
     /// A lease that was given at `given` was `ok`.
@@ -54,11 +61,6 @@ impl Aside {
         if self.until.is_some_and(|until| until <= given) {
             self.until = None;
         }
-    }
-
-    /// Was it never set aside, or did it pass its trial?
-    pub(super) const fn is_clear(self) -> bool {
-        self.until.is_none()
     }
 
     /// Lasts as long as the longer of two.

@@ -42,21 +42,21 @@ pub(super) fn run(options: &Options, environment: &Environment) -> Result<(), St
         Outcome::Child(Ok(_)) => {
             drop(told);
             logging::begin(logging::Target::Background(&state), environment);
-            let result = in_child(&options, environment.clone(), tell);
-            // The file named a process that is ending; one that is gone already names none.
-            drop(std::fs::remove_file(&pid_file));
-            result
+            in_child(&options, environment.clone(), &pid_file, tell)
         }
     }
 }
 
-fn in_child(options: &Options, environment: Environment, tell: std::io::PipeWriter) -> Result<(), StartError> {
+fn in_child(options: &Options, environment: Environment, pid_file: &Path, tell: std::io::PipeWriter) -> Result<(), StartError> {
     let mut tell = Some(tell);
     let result = serve(options, environment, &mut |_| {
         if let Some(mut tell) = tell.take() {
             drop(tell.write_all(READY.as_bytes()));
         }
     });
+    // The file named a process that is ending; one that is gone already names none. It goes before the parent is told:
+    // who then starts another daemon finds none of this one.
+    drop(std::fs::remove_file(pid_file));
     if let (Err(why), Some(mut tell)) = (&result, tell) {
         tracing::error!("{why}");
         drop(tell.write_all(why.to_string().as_bytes()));

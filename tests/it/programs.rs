@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::json;
 
+use crate::harness::binary;
 use crate::harness::daemon::{self, Daemon};
 use crate::harness::{LONGEST, Ran, Site, run, until};
 
@@ -56,6 +57,8 @@ fn sigterm_ends_it_in_order_and_a_stale_socket_is_replaced() {
     let daemon = site.start();
     let mut lines = site.lines();
     let lease = lines.lease(&json!({"provider": "openai"}));
+    // Clients that say nothing, or half of it, hold it up no longer than it allows them.
+    let _idle = [b"".as_slice(), b"{", b"GLLM\x01\x01"].map(|hello| binary::connect(&site.socket(), hello));
     let began = Instant::now();
     assert!(daemon.terminate().success());
     assert!(began.elapsed() < Duration::from_secs(5));
@@ -176,6 +179,17 @@ fn the_service_manager_is_told_when_it_serves_and_when_it_stops() {
     assert!(ran.status == 1 && ran.err.contains("--daemonize is not for systemd"), "{ran:?}");
 }
 
+/// A daemon that is no child of this test: it is killed where a check of the test fails.
+struct Background(Option<u32>);
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        if let Some(pid) = self.0 {
+            daemon::signal(pid, Signal::KILL);
+        }
+    }
+}
+
 #[test]
 fn in_the_background_it_returns_when_it_serves() {
     let site = Site::new(CONFIG);
@@ -190,6 +204,7 @@ fn in_the_background_it_returns_when_it_serves() {
     let mut lines = site.lines();
     let pid = lines.expect("status", &json!("status"))["pid"].as_u64().unwrap();
     let pid = u32::try_from(pid).unwrap();
+    let mut owned = Background(Some(pid));
     let pid_file = site.socket().with_extension("pid");
     assert_eq!(std::fs::read_to_string(&pid_file).unwrap().trim(), pid.to_string());
     let second = background();
@@ -198,6 +213,7 @@ fn in_the_background_it_returns_when_it_serves() {
     assert_eq!(std::fs::read_to_string(&pid_file).unwrap().trim(), pid.to_string());
     lines.expect("status", &json!("status"));
     daemon::signal(pid, Signal::TERM);
+    owned.0 = None;
     until("the end of the daemon", || (!pid_file.exists() && !site.socket().exists()).then_some(()));
     until("the end of the process", || (!std::path::Path::new(&format!("/proc/{pid}/fd")).exists()).then_some(()));
     // One that can't start says why where it was called, and leaves no pid file.

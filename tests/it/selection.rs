@@ -235,3 +235,41 @@ fn disabled_for_a_time(lines: &mut Lines) {
     lines.done(&json!({"key_disable": {"provider": "anthropic", "key_name": "a"}}));
     assert_eq!(lines.row("anthropic", "a")["until"], Value::Null);
 }
+
+#[test]
+fn keys_of_one_account_are_set_aside_together() {
+    let site = Site::new(
+        "
+providers:
+  openai:
+    api_keys: [{key: sk-a, name: a, account: org-1}, {key: sk-b, name: b, account: org-1}, {key: sk-c, name: c, account: org-1}, {key: sk-d, name: d}]
+    rotation: {health_check: false}
+global: {key_validation: false}
+",
+    );
+    let daemon = site.start();
+    let mut lines = site.lines();
+    let report = |lines: &mut Lines, key: &str, outcome: &str| {
+        let lease = lines.lease(&json!({"provider": "openai", "key_name": key}));
+        lines.expect("reported", &json!({"report": {"lease": lease["lease"], "outcome": outcome, "retry_after_ms": 600_000}}));
+    };
+    report(&mut lines, "a", "rate_limited");
+    assert_eq!(lines.row("openai", "c")["state"], "unknown");
+    // The second one within ten seconds is the account's.
+    report(&mut lines, "b", "rate_limited");
+    assert_eq!(lines.row("openai", "c")["state"], "cooling_down");
+    assert_eq!(keys(&mut lines, "openai", 3), "ddd");
+    for key in ["a", "b", "c"] {
+        lines.done(&json!({"key_enable": {"provider": "openai", "key_name": key}}));
+    }
+    report(&mut lines, "a", "quota_exhausted");
+    assert_eq!(counts(&mut lines, "openai", 4), BTreeMap::from([("d".to_owned(), 4)]));
+    // A set-aside outlives a crash once its report is acknowledged.
+    daemon.kill();
+    let _daemon = site.start();
+    let mut lines = site.lines();
+    for key in ["a", "b", "c"] {
+        assert_eq!(lines.row("openai", key)["state"], "exhausted");
+    }
+    assert_eq!(keys(&mut lines, "openai", 2), "dd");
+}

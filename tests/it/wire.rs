@@ -7,6 +7,7 @@ use gollm::protocol::error::ErrorCode;
 use gollm::protocol::reply::Reply;
 use gollm::protocol::request::{Op, Select};
 use gollm::protocol::{MESSAGE_MAX, PREAMBLE};
+use gollm::time::Timestamp;
 use serde_json::{Value, json};
 
 use crate::harness::Site;
@@ -29,9 +30,10 @@ fn has_fields(value: &Value, expected: &str) {
     assert_eq!(found, expected.split_whitespace().collect(), "{value}");
 }
 
-fn is_time(value: &Value) {
+fn time(value: &Value) -> Timestamp {
     let time = text(value);
-    assert!(time.parse::<gollm::time::Timestamp>().is_ok() && time.ends_with('Z'), "{time}");
+    assert!(time.ends_with('Z'), "{time}");
+    time.parse().unwrap()
 }
 
 #[test]
@@ -68,12 +70,12 @@ fn lease_and_report(lines: &mut Lines) {
     assert!(text(&lease["lease"]).starts_with("gl_"));
     assert_eq!((&lease["secret"], &lease["base_url"]), (&json!("sk-proj-the-secret-of-primary"), &json!("https://api.openai.com/v1")));
     assert_eq!((&lease["strategy"], &lease["last_used"], &lease["fallback_from"]), (&json!("round_robin"), &Value::Null, &Value::Null));
-    is_time(&lease["expires"]);
+    time(&lease["expires"]);
     assert_eq!(nanos(&lines.row("openai", "primary")["reserved_usd"]), 500_000_000);
     let renewed = lines.expect("lease", &json!({"renew": {"lease": lease["lease"]}}));
     assert_eq!(renewed["lease"], lease["lease"]);
     assert_eq!(fields(&renewed), fields(&lease));
-    assert!(text(&renewed["expires"]) >= text(&lease["expires"]));
+    assert!(time(&renewed["expires"]) >= time(&lease["expires"]));
     let report = json!({"report": {"lease": lease["lease"], "outcome": "ok", "input_tokens": 1000, "output_tokens": 500}});
     let reported = lines.expect("reported", &report);
     has_fields(&reported, "provider key_name cost_usd priced duplicate state");
@@ -87,7 +89,7 @@ fn lease_and_report(lines: &mut Lines) {
     );
     lines.refused("unknown_lease", &json!({"renew": {"lease": lease["lease"]}}));
     let again = lines.lease(&json!({"provider": "openai", "key_name": "primary"}));
-    is_time(&again["last_used"]);
+    time(&again["last_used"]);
     lines.report(&again, "cancelled");
     let record = json!({"record": {"provider": "openai", "key_name": "secondary", "model": "gpt-4", "input_tokens": 100}});
     assert_eq!(nanos(&lines.expect("reported", &record)["cost_usd"]), 3_000_000);
@@ -105,7 +107,7 @@ fn status_and_keys(lines: &mut Lines, site: &Site, pid: u32) {
     let global = "keys_total keys_healthy requests_last_hour rate_limit cost_today_usd reserved_usd cost_limit unpriced_today";
     has_fields(&status["global"], global);
     assert_eq!((&status["global"]["requests_last_hour"], nanos(&status["global"]["cost_today_usd"])), (&json!(1), 63_000_000));
-    is_time(&status["started"]);
+    time(&status["started"]);
     let row = lines.row("openai", "primary");
     let columns = "provider key_name enabled state until reason last_four fingerprint rate_limit requests_last_hour cost_limit cost_today_usd \
                    reserved_usd requests_total last_used account weight";

@@ -37,6 +37,9 @@ use crate::usage::Ledger;
 pub use crate::broker::records::{Change, DamagedRecord, Record, Shelf};
 pub use crate::broker::select::Grant;
 
+/// How often what is kept no longer is looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
 /// What a decision may know of the moment it is made in.
 #[derive(Debug)]
 pub struct Moment<'a> {
@@ -44,6 +47,8 @@ pub struct Moment<'a> {
     pub now: Now,
     /// The number of the last event that the store holds for certain.
     pub durable: u64,
+    /// The store can't be written: nothing is decided that it must hear of first.
+    pub stalled: bool,
     /// Chance.
     pub rng: &'a mut Rng,
 }
@@ -65,6 +70,9 @@ pub struct Broker {
     durable: u64,
     selects: u64,
     reports: u64,
+    next_sweep: Steady,
+    /// When the reserves of leases that a crash made unknown are charged.
+    orphans_until: Option<Steady>,
 }
 
 /// Place of a key among all keys.
@@ -143,6 +151,8 @@ impl Broker {
             durable: 0,
             selects: 0,
             reports: 0,
+            next_sweep: Steady::from_millis(0),
+            orphans_until: None,
         };
         broker.reconfigure(policy);
         broker
@@ -266,6 +276,16 @@ impl Broker {
         for number in due {
             self.emit(Event::Expired { number, at: now });
         }
+        let orphans_due = self.orphans_until.is_some_and(|until| until <= now.steady);
+        if orphans_due || self.next_sweep <= now.steady {
+            self.orphans_until = self.orphans_until.filter(|_| !orphans_due);
+            self.next_sweep = now.steady.after(SWEEP_EVERY);
+            self.sweep(now);
+        }
+    }
+
+    /// What need not be done at once, and costs time with what is kept.
+    fn sweep(&mut self, now: Now) {
         let mut charged = self.global.charge_orphans(now);
         for key in self.keys.all() {
             if self.keys[key].meter.charge_orphans(now) {
@@ -285,8 +305,7 @@ impl Broker {
     /// When [`Broker::tick`] has something to do.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Steady> {
-        let orphans = self.keys.all().filter_map(|key| self.keys[key].meter.orphan_deadline()).min();
-        [self.leases.first_deadline(), self.global.orphan_deadline(), orphans].into_iter().flatten().min()
+        self.leases.first_deadline().into_iter().chain(self.orphans_until).min()
     }
 
     /// Raises the alert of every cost limit that passed its threshold, once a day and limit.

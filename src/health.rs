@@ -65,6 +65,8 @@ pub struct KeyHealth {
     suspect: Aside,
     /// When its provider did not take it last.
     refused: Option<Steady>,
+    /// When it got its present secret: what leases of the one before say is not about this one.
+    renewed: Option<Steady>,
     models: BTreeMap<ModelName, ModelHealth>,
     disabled: Option<Disabled>,
     probes_failed: u8,
@@ -185,12 +187,18 @@ impl KeyHealth {
     /// An admin lifts the manual disable and every set-aside.
     pub fn enable(&mut self, now: Now) {
         let proven = if self.proven == Proven::Invalid { Proven::Unknown } else { self.proven };
-        *self = Self { proven, checked: self.checked, since: Some(now.wall), ..Self::default() };
+        *self = Self { proven, checked: self.checked, renewed: self.renewed, since: Some(now.wall), ..Self::default() };
     }
 
     /// It has another secret: what was learned of the old one is forgotten, a manual disable stays.
     pub fn renewed(&mut self, now: Now) {
-        *self = Self { disabled: self.disabled, since: Some(now.wall), ..Self::default() };
+        *self = Self { disabled: self.disabled, renewed: Some(now.steady), since: Some(now.wall), ..Self::default() };
+    }
+
+    /// Does what a lease says that was given at `given` concern the present secret?
+    #[must_use]
+    pub fn concerns(&self, given: Steady) -> bool {
+        self.renewed.is_none_or(|renewed| given >= renewed)
     }
 
     /// Is it disabled by hand?

@@ -19,7 +19,7 @@ pub const LATE: Duration = Duration::from_secs(86_400);
 const EXPIRED_MAX: usize = 65_536;
 
 /// How far ahead the store is told of the numbers of leases.
-const NUMBERS_STEP: u64 = 1024;
+const NUMBERS_STEP: u64 = 65_536;
 
 /// A lease that ran out and was charged its estimate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -97,8 +97,13 @@ impl Leases {
 
     /// Opens a lease.
     pub fn grant(&mut self, lease: Granted) {
-        if lease.number >= self.numbers.total() {
-            self.numbers.count(lease.number - self.numbers.total() + 1);
+        let total = self.numbers.total();
+        if lease.number >= total {
+            self.numbers.count(lease.number - total + 1);
+        }
+        if lease.number > total {
+            // An earlier start set these apart, and crashed before the store heard of it.
+            self.lost.push(Lost { from: total, until: lease.number, at: lease.at.steady });
         }
         self.deadlines.insert((lease.expires, lease.number));
         self.open.insert(lease.number, lease);
@@ -119,6 +124,12 @@ impl Leases {
         if self.lost.iter().any(|lost| (lost.from..lost.until).contains(&number)) { Standing::Lost } else { Standing::Unknown }
     }
 
+    /// When an open lease ends.
+    #[must_use]
+    pub fn expiry(&self, number: u64) -> Option<Steady> {
+        self.open.get(&number).map(|lease| lease.expires)
+    }
+
     /// Gives an open lease more time.
     pub fn renew(&mut self, number: u64, expires: Steady) {
         if let Some(lease) = self.open.get_mut(&number) {
@@ -135,14 +146,12 @@ impl Leases {
         self.close(number)
     }
 
-    /// Ends an open lease that ran out. Returns it if it was open.
-    pub fn expire(&mut self, number: u64, charged: Timestamp) -> Option<Granted> {
+    /// Ends an open lease that ran out. Returns it if it was open, and the number of one that is forgotten for it.
+    pub fn expire(&mut self, number: u64, charged: Timestamp) -> Option<(Granted, Option<u64>)> {
         let lease = self.close(number)?;
         self.expired.insert(number, Expired { lease: lease.clone(), charged });
-        if self.expired.len() > EXPIRED_MAX {
-            self.expired.pop_first();
-        }
-        Some(lease)
+        let forgotten = if self.expired.len() > EXPIRED_MAX { self.expired.pop_first() } else { None };
+        Some((lease, forgotten.map(|(number, _)| number)))
     }
 
     fn close(&mut self, number: u64) -> Option<Granted> {

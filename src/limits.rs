@@ -210,12 +210,6 @@ impl Meter {
         due > Usd::ZERO
     }
 
-    /// When the next orphan is due.
-    #[must_use]
-    pub fn orphan_deadline(&self) -> Option<Steady> {
-        self.orphans.iter().map(|orphan| orphan.until).min()
-    }
-
     /// Before a clean stop: the exact counts stand.
     pub const fn rest(&mut self) {
         self.places.rest();

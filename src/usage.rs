@@ -15,6 +15,12 @@ use crate::time::{Day, Timestamp};
 /// Days that the ledger keeps.
 const KEPT_DAYS: i32 = 400;
 
+/// Models and callers that one key keeps apart on one day.
+const PLACES_MAX: usize = 256;
+
+/// Stands for all further models of that day.
+const OTHER_MODELS: &str = "(other)";
+
 /// What hours are kept by, within their day and key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Place {
@@ -104,6 +110,16 @@ impl Totals {
 }
 
 impl DayUsage {
+    /// The place of a model and caller; past [`PLACES_MAX`] new models share one, so that no caller makes a page grow
+    /// without bound.
+    fn place(&self, model: Option<&ModelName>, caller: Uid) -> Place {
+        let place = Place { model: model.cloned(), caller };
+        if self.hours.len() < PLACES_MAX || self.hours.contains_key(&place) {
+            return place;
+        }
+        Place { model: OTHER_MODELS.parse().ok(), caller }
+    }
+
     fn rows(&self) -> impl Iterator<Item = (&Place, u8, &Totals)> {
         self.hours.iter().flat_map(|(place, hours)| hours.iter().map(move |(hour, totals)| (place, *hour, totals)))
     }
@@ -117,9 +133,10 @@ fn hour_of(at: Timestamp) -> u8 {
 impl Ledger {
     fn row(&mut self, key: &KeyId, model: Option<&ModelName>, caller: Uid, at: Timestamp) -> &mut Totals {
         let page = (at.day(), key.clone());
-        let place = Place { model: model.cloned(), caller };
         self.changed.insert(page.clone());
-        Arc::make_mut(self.pages.entry(page).or_default()).hours.entry(place).or_default().entry(hour_of(at)).or_default()
+        let page = Arc::make_mut(self.pages.entry(page).or_default());
+        let place = page.place(model, caller);
+        page.hours.entry(place).or_default().entry(hour_of(at)).or_default()
     }
 
     /// Books a request.
@@ -176,6 +193,12 @@ impl Ledger {
     /// Forgets days that are kept no longer.
     pub fn forget(&mut self, today: Day) {
         let oldest = Day::from_unix_days(today.unix_days().saturating_sub(KEPT_DAYS));
+        // A clock that was wrong for a moment must not take the history with it: so many days are kept in any case.
+        let mut days: Vec<Day> = self.pages.keys().map(|(day, _)| *day).collect();
+        days.dedup();
+        let kept = usize::try_from(KEPT_DAYS).unwrap_or(0);
+        let newest = days.len().checked_sub(kept).and_then(|surplus| days.get(surplus)).copied();
+        let Some(oldest) = newest.map(|newest| newest.min(oldest)) else { return };
         while let Some((page, _)) = self.pages.first_key_value().filter(|((day, _), _)| *day < oldest) {
             let page = page.clone();
             self.pages.remove(&page);
@@ -290,12 +313,33 @@ mod tests {
     }
 
     #[test]
-    fn old_days_are_forgotten() {
+    fn old_days_are_forgotten_and_a_wrong_clock_does_not_hurry_it() {
         let mut ledger = sample();
+        ledger.forget("2036-01-01".parse::<Timestamp>().unwrap().day());
+        assert_eq!(ledger.answer(&request::Statistics::default()).total.requests, 4);
+        let start: Timestamp = "2026-01-03T00:00:00Z".parse().unwrap();
+        for day in 0..400 {
+            let at = start.after(std::time::Duration::from_secs(day * 86_400));
+            book(&mut ledger, "openai/a", "gpt-4", 1, &at.to_string(), Outcome::Ok);
+        }
         ledger.take_changed();
         ledger.forget("2027-02-06".parse::<Timestamp>().unwrap().day());
-        assert_eq!(ledger.answer(&request::Statistics::default()).total.requests, 2);
+        assert_eq!(ledger.answer(&request::Statistics::default()).total.requests, 402);
         assert_eq!(ledger.take_changed().len(), 1);
+    }
+
+    #[test]
+    fn callers_can_not_make_a_page_grow_without_bound() {
+        let mut ledger = Ledger::default();
+        for number in 0..1000 {
+            book(&mut ledger, "openai/a", &format!("model-{number}"), 1, "2026-01-01T10:30:00Z", Outcome::Ok);
+        }
+        let by_model = ledger.answer(&request::Statistics { by: Some(vec![Split::Model]), ..Default::default() });
+        assert_eq!(by_model.rows.len(), PLACES_MAX + 1);
+        assert_eq!(by_model.total.requests, 1000);
+        let late: ModelName = "model-999".parse().unwrap();
+        ledger.take_back(&"openai/a".parse().unwrap(), Some(&late), Uid(1), Usd::ZERO, "2026-01-01T10:30:00Z".parse().unwrap());
+        assert_eq!(ledger.answer(&request::Statistics::default()).total.requests, 999);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::broker::{Broker, KeyIx};
 use crate::event::{Ahead, Event, Granted, Settled, Usage};
+use crate::health::Trial;
 use crate::lease::Standing;
 use crate::limits::Moves;
 use crate::money::Usd;
@@ -91,10 +92,9 @@ impl Broker {
         let entry = &mut self.keys[key];
         entry.meter.grant(lease.estimate, lease.at.steady);
         entry.last_used = Some(lease.at.wall);
-        let (place, account) = (entry.place, entry.account);
+        let place = entry.place;
         if lease.trial {
-            entry.trial_lease = Some(lease.number);
-            self.accounts[account].trial_lease = Some(lease.number);
+            self.begin_trial(key, lease);
         }
         self.global.grant(lease.estimate, lease.at.steady);
         self.leases.grant(lease.clone());
@@ -149,9 +149,10 @@ impl Broker {
     }
 
     fn apply_expired(&mut self, number: u64, at: Now) {
-        let Some(lease) = self.leases.expire(number, at.wall) else {
+        let Some((lease, forgotten)) = self.leases.expire(number, at.wall) else {
             return;
         };
+        self.dirty.leases.extend(forgotten);
         let key = self.key_ix(&lease.key);
         self.keys[key].meter.release(lease.estimate);
         self.global.release(lease.estimate);
@@ -168,6 +169,18 @@ impl Broker {
         self.keys[key].meter.charge(cost, day);
         self.global.charge(cost, day);
         self.touch(key);
+    }
+
+    /// The lease is the one lease of each trial that is on: the key's own, its account's.
+    pub(super) fn begin_trial(&mut self, key: KeyIx, lease: &Granted) {
+        let entry = &mut self.keys[key];
+        let account = &mut self.accounts[entry.account];
+        if entry.health.check(lease.model.as_ref(), lease.at.steady) == Ok(Trial::On) {
+            entry.trial_lease = Some(lease.number);
+        }
+        if account.health.check(lease.at.steady) == Ok(Trial::On) {
+            account.trial_lease = Some(lease.number);
+        }
     }
 
     fn end_trial(&mut self, key: KeyIx, number: u64) {

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::broker::{AccountIx, Broker, KeyIx};
-use crate::event::{AccountKey, Event};
+use crate::event::{AccountKey, Event, Granted};
 use crate::health::KeyHealth;
 use crate::health::account::AccountHealth;
 use crate::id::{AccountName, KeyId, KeyName, ProviderName};
@@ -210,17 +210,16 @@ impl Broker {
 
     fn recover(&mut self, now: Now, lease_ttl: Duration) {
         self.leases.recover(now.steady);
+        self.orphans_until = Some(now.steady.after(lease_ttl));
         self.global.recover(now, lease_ttl);
         for key in self.keys.all() {
             self.keys[key].meter.recover(now, lease_ttl);
             self.dirty.meters.insert(key);
         }
-        let trials: Vec<(KeyId, u64)> = self.leases.open().filter(|lease| lease.trial).map(|lease| (lease.key.clone(), lease.number)).collect();
-        for (id, number) in trials {
-            let key = self.key_ix(&id);
-            let account = self.keys[key].account;
-            self.keys[key].trial_lease = Some(number);
-            self.accounts[account].trial_lease = Some(number);
+        let trials: Vec<Granted> = self.leases.open().filter(|lease| lease.trial).cloned().collect();
+        for lease in trials {
+            let key = self.key_ix(&lease.key);
+            self.begin_trial(key, &lease);
         }
         self.dirty.global = true;
     }

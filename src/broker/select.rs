@@ -15,6 +15,9 @@ use crate::protocol::request::{Estimate, Select, Strategy};
 use crate::rotation::{self, Candidate};
 use crate::time::{Now, Steady, Timestamp};
 
+/// Leases that can be open at a time.
+const OPEN_MAX: usize = 100_000;
+
 /// A lease that was given, without the secret.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Grant {
@@ -69,6 +72,9 @@ impl Broker {
     pub fn select(&mut self, caller: Caller, request: &Select, moment: &mut Moment<'_>) -> Result<Grant, ErrorReply> {
         self.durable = moment.durable;
         let only = self.check_request(request)?;
+        if self.leases.open_count() >= OPEN_MAX {
+            return Err(ErrorReply::new(ErrorCode::Overloaded, format!("{OPEN_MAX} leases are open: report them, or let them run out")));
+        }
         let chain = self.chain(request, moment.now);
         let mut rng = moment.rng.fork();
         for name in &chain {
@@ -76,6 +82,9 @@ impl Broker {
             let ask = Self::ask(provider, request, moment.now);
             let strategy = request.strategy.unwrap_or(provider.policy.strategy);
             let Some(choice) = self.choose(provider, ask, strategy, request.strategy.is_none(), only, &mut rng) else { continue };
+            if moment.stalled && (choice.trial || self.needs_store(choice.key, ask.estimate)) {
+                return Err(ErrorReply::new(ErrorCode::Internal, "the store can't be written, and it must hear of this lease first"));
+            }
             let lease = self.lease_of(&choice, caller, request, moment.now, ask.estimate, strategy);
             let grant = self.grant(choice.key, lease);
             if choice.keep {
@@ -198,16 +207,12 @@ impl Broker {
         let account = &self.accounts[entry.account];
         let shared = account.health.check(ask.now.steady)?;
         let out = match (own, shared) {
-            (Trial::On, _) if entry.trial_lease.is_some() => entry.trial_lease,
-            (_, Trial::On) => account.trial_lease,
+            (Trial::On, _) if self.is_open(entry.trial_lease) => entry.trial_lease,
+            (_, Trial::On) if self.is_open(account.trial_lease) => account.trial_lease,
             _ => None,
         };
         if let Some(number) = out {
-            let until = self.leases.kept(number).and_then(|kept| match kept {
-                crate::lease::Kept::Open(lease) => Some(lease.expires),
-                crate::lease::Kept::Expired(_) => None,
-            });
-            return Err((Reason::OnTrial, until));
+            return Err((Reason::OnTrial, self.leases.expiry(number)));
         }
         entry.meter.check(entry.limits(), ask.estimate, ask.now).map_err(|spent| self.spent(spent, Reason::RateLimited, Reason::CostLimited))?;
         Ok(if own == Trial::On || shared == Trial::On { Trial::On } else { Trial::Off })
@@ -216,6 +221,11 @@ impl Broker {
     /// When the key may be leased again, where it can't be now and time alone mends it.
     pub(super) fn free_at(&self, key: KeyIx, now: Now) -> Option<Steady> {
         self.check(key, Ask { model: None, estimate: Usd::ZERO, now }).err().and_then(|(_, until)| until)
+    }
+
+    /// A trial's lease that is not open any more, for whatever reason, holds nobody up.
+    fn is_open(&self, lease: Option<u64>) -> bool {
+        lease.is_some_and(|number| self.leases.expiry(number).is_some())
     }
 
     fn lease_of(&self, choice: &Choice, caller: Caller, request: &Select, now: Now, estimate: Usd, strategy: Strategy) -> Granted {
@@ -233,6 +243,14 @@ impl Broker {
             trial: choice.trial,
             in_turn: choice.in_turn,
         }
+    }
+
+    /// Must a horizon move before a lease with this estimate?
+    fn needs_store(&self, key: KeyIx, estimate: Usd) -> bool {
+        let (limits, global, durable) = (self.keys[key].limits(), self.global_limits(), self.durable);
+        let key = &self.keys[key].meter;
+        let moves = self.leases.numbers_needed().is_some() || key.moves(limits, estimate).is_some() || self.global.moves(global, estimate).is_some();
+        moves || self.leases.must_wait(durable) || key.must_wait(limits, durable) || self.global.must_wait(global, durable)
     }
 
     /// Moves the horizons where they must move, then gives the lease.

@@ -192,6 +192,9 @@ impl Broker {
         let now = moment.now;
         let id = self.keys[key].id.clone();
         let Some(provider) = self.providers.get(&id.provider) else { return };
+        if !self.keys[key].health.concerns(sign.given) {
+            return;
+        }
         let interval = provider.policy.interval;
         let probing = if provider.policy.health_check { Probing::Every(self.policy.health_check_interval) } else { Probing::Off };
         let mut health = self.keys[key].health.clone();

@@ -314,3 +314,49 @@ fn an_alert_is_raised_once_a_day_and_limit() {
     world.crash();
     assert!(world.broker.warnings(world.now).iter().any(|warning| warning.contains("$9.00")));
 }
+
+#[test]
+fn what_a_lease_of_the_old_secret_says_is_not_about_the_new_one() {
+    let mut provider = openai(&[key("a")]);
+    provider.health_check = false;
+    let mut world = World::new(policy(vec![provider]));
+    let grant = world.select(&any()).unwrap();
+    world.pass(Duration::from_secs(1));
+    world.broker.secret_replaced(&"openai/a".parse().unwrap(), world.now);
+    assert_eq!(world.report(&grant, Outcome::AuthFailed).state, KeyState::Unknown);
+    let grant = world.select(&any()).unwrap();
+    assert_eq!(world.report(&grant, Outcome::AuthFailed).state, KeyState::Invalid);
+}
+
+#[test]
+fn a_trial_ends_with_its_lease_though_the_key_left_the_account() {
+    let of = |name: &str, account: &str| {
+        let mut key = key(name);
+        key.account = Some(account.parse().unwrap());
+        key
+    };
+    let mut world = World::new(policy(vec![openai(&[of("a", "one"), of("b", "one")])]));
+    let grant = world.select(&any()).unwrap();
+    world.report(&grant, Outcome::QuotaExhausted);
+    world.pass(Duration::from_secs(3601));
+    let trial = world.select(&Select { key_name: Some("a".parse().unwrap()), ..any() }).unwrap();
+    assert_eq!(world.select(&any()).unwrap_err().keys[0].reason, Reason::OnTrial);
+    world.reconfigure(policy(vec![openai(&[of("a", "two"), of("b", "one")])]));
+    world.report(&trial, Outcome::BadRequest);
+    assert!(world.select(&Select { key_name: Some("b".parse().unwrap()), ..any() }).is_ok());
+}
+
+#[test]
+fn while_the_store_can_not_be_written_only_what_it_need_not_hear_of_is_leased() {
+    let mut limited = key("a");
+    limited.rate_limit = Some(10);
+    let mut world = World::new(policy(vec![openai(&[limited, key("b")])]));
+    let only = |name: &str| Select { key_name: Some(name.parse().unwrap()), ..any() };
+    world.select(&only("b")).unwrap();
+    world.flush();
+    world.stalled = true;
+    let events = world.broker.emitted();
+    assert_eq!(world.select(&only("a")).unwrap_err().code, ErrorCode::Internal);
+    assert_eq!(world.broker.emitted(), events);
+    assert!(world.select(&only("b")).is_ok());
+}

@@ -24,6 +24,15 @@ const RETRY: Duration = Duration::from_millis(500);
 /// Journal that is written before the store behind it is brought up to date.
 const CHECKPOINT_BYTES: u64 = 16 * 1024 * 1024;
 
+/// The same while somebody waits for the journal.
+const CHECKPOINT_BYTES_MOST: u64 = 4 * CHECKPOINT_BYTES;
+
+/// Time between two attempts at least, so that one that fails is not tried all the time.
+const CHECKPOINT_PAUSE: Duration = Duration::from_secs(5);
+
+/// Events that go into one record of the journal.
+const RECORD_EVENTS: usize = 4096;
+
 /// Bytes of events that go into one record of the journal, which holds 4 MiB at most.
 const RECORD_BYTES: usize = 1024 * 1024;
 
@@ -66,11 +75,12 @@ pub(crate) fn run(shared: Arc<Shared>, store: Store, tell: mpsc::Sender<Told>) -
     writer.checkpoint(false);
     loop {
         let (waiters, stop) = writer.take();
+        let awaited = !waiters.is_empty();
         writer.write(waiters);
         if stop {
             return writer.close();
         }
-        if writer.batch.is_empty() && writer.checkpoint_due() {
+        if writer.batch.is_empty() && writer.checkpoint_due(awaited) {
             writer.checkpoint(false);
         }
     }
@@ -158,9 +168,12 @@ impl Writer {
         }
     }
 
-    fn checkpoint_due(&self) -> bool {
+    /// A checkpoint holds up who waits: while somebody does, it is put off as long as the journal is not too long.
+    fn checkpoint_due(&self, awaited: bool) -> bool {
         let waited = self.shared.clock.now().steady.since(self.last_checkpoint);
-        self.changed && (self.store.journal_bytes_since_checkpoint() >= CHECKPOINT_BYTES || waited >= CHECKPOINT_AFTER)
+        let bytes = self.store.journal_bytes_since_checkpoint();
+        let long = bytes >= if awaited { CHECKPOINT_BYTES_MOST } else { CHECKPOINT_BYTES };
+        self.changed && (waited >= CHECKPOINT_AFTER || (long && waited >= CHECKPOINT_PAUSE))
     }
 
     /// Brings the store up to date with everything that happened so far.
@@ -228,7 +241,7 @@ impl Writer {
 
 /// As many of the first events as one record of the journal holds, encoded: nearly always all of them.
 fn first_record(events: &[Event]) -> Result<(usize, Vec<u8>), bincode::error::EncodeError> {
-    let mut count = events.len();
+    let mut count = events.len().min(RECORD_EVENTS);
     loop {
         let bytes = event::encode(events.get(..count).unwrap_or_default())?;
         if bytes.len() <= RECORD_BYTES || count <= 1 {

@@ -109,7 +109,8 @@ pub(crate) struct Beginning {
 impl Core {
     /// Decides something at the moment.
     pub(crate) fn decide<T>(&mut self, shared: &Shared, decision: impl FnOnce(&mut Broker, &mut Moment<'_>) -> T) -> T {
-        let mut moment = Moment { now: shared.clock.now(), durable: shared.durable.load(Ordering::Acquire), rng: &mut self.rng };
+        let mut moment =
+            Moment { now: shared.clock.now(), durable: shared.durable.load(Ordering::Acquire), stalled: self.failing.is_some(), rng: &mut self.rng };
         decision(&mut self.broker, &mut moment)
     }
 

@@ -66,6 +66,7 @@ pub(super) struct World {
     journal: Vec<Vec<u8>>,
     durable: u64,
     alerts: usize,
+    pub(super) stalled: bool,
 }
 
 impl World {
@@ -80,6 +81,7 @@ impl World {
             journal: Vec::new(),
             durable: 0,
             alerts: 0,
+            stalled: false,
         };
         world.unseal();
         world
@@ -92,7 +94,7 @@ impl World {
     }
 
     fn decide<T>(&mut self, decision: impl FnOnce(&mut Broker, &mut Moment<'_>) -> T) -> T {
-        let mut moment = Moment { now: self.now, durable: self.durable, rng: &mut self.rng };
+        let mut moment = Moment { now: self.now, durable: self.durable, stalled: self.stalled, rng: &mut self.rng };
         decision(&mut self.broker, &mut moment)
     }
 

@@ -188,7 +188,7 @@ fn outcomes_move_keys_between_states() {
     assert_eq!(report("a", "bad_request", json!({})), "healthy");
     // For one model alone: the key still serves others.
     assert_eq!(report("a", "rate_limited", json!({"model": "gpt-4", "retry_after_ms": 60_000})), "cooling_down");
-    assert_eq!(report("b", "permission_denied", json!({"model": "gpt-4"})), "cooling_down");
+    assert_eq!(report("b", "permission_denied", json!({"model": "gpt-4"})), "unknown");
     assert_eq!(report("c", "quota_exhausted", json!({})), "exhausted");
     assert_eq!(report("a", "auth_failed", json!({})), "invalid");
     assert_eq!(report("b", "rate_limited", json!({"retry_after_ms": 60_000})), "cooling_down");

@@ -122,7 +122,7 @@ pub fn serve(options: &Options, environment: Environment, ready: &mut dyn FnMut(
         tracing::warn!("{refused}");
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Runtime)?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         let signals = Signals::take().map_err(StartError::Runtime)?;
         let Started { shared, store, listener } = start::start(options, environment)?;
         let (results, told) = mpsc::channel(journal::TOLD_LATE_MAX);
@@ -147,7 +147,10 @@ pub fn serve(options: &Options, environment: Environment, ready: &mut dyn FnMut(
         stop.send_replace(true);
         drop(accepting.await);
         end(&shared, writer)
-    })
+    });
+    // What is still being computed or looked up must not hold up the end.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(500));
+    result
 }
 
 /// Writes what is left and closes the store.

@@ -21,10 +21,16 @@ pub fn own_uid() -> Uid {
 }
 
 /// Before the first secret is read: no core dump, no reading of its memory by other processes of the user, and files
-/// that nobody else can read. Returns what the system refused, for the log.
+/// that nobody else can read; and as many descriptors as the system gives. Returns what the system refused, for the log.
 #[must_use]
 pub fn harden() -> Vec<String> {
     system::harden()
+}
+
+/// Descriptors that the process may have open.
+#[must_use]
+pub fn descriptors() -> u64 {
+    system::descriptors()
 }
 
 /// The systemd unit of a process, by its control group: the last part of it that is a unit.

@@ -21,6 +21,14 @@ const PLACES_MAX: usize = 256;
 /// Stands for all further models of that day.
 const OTHER_MODELS: &str = "(other)";
 
+/// Rows that one answer holds, so that it fits into a message.
+const ROWS_MAX: usize = 3000;
+
+/// More rows than one answer holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("more than {ROWS_MAX} rows")]
+pub struct TooManyRows;
+
 /// What hours are kept by, within their day and key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Place {
@@ -150,8 +158,10 @@ impl Ledger {
     }
 
     /// Answers a question. Rows come in the order of what they are split by.
-    #[must_use]
-    pub fn answer(&self, question: &request::Statistics) -> Statistics {
+    ///
+    /// # Errors
+    /// They are more than one answer holds.
+    pub fn answer(&self, question: &request::Statistics) -> Result<Statistics, TooManyRows> {
         let by = question.by.as_deref().unwrap_or(&[Split::Key]);
         let mut rows: BTreeMap<Group, UsageRow> = BTreeMap::new();
         let mut total = UsageRow::default();
@@ -170,11 +180,14 @@ impl Ledger {
                     continue;
                 }
                 let group = Group::of(by, question.bucket, key, place, start);
+                if rows.len() >= ROWS_MAX && !rows.contains_key(&group) {
+                    return Err(TooManyRows);
+                }
                 let row = rows.entry(group).or_insert_with_key(Group::row);
                 totals.add_to(row);
             }
         }
-        Statistics { rows: rows.into_values().collect(), total }
+        Ok(Statistics { rows: rows.into_values().collect(), total })
     }
 
     /// Requests of that day without a known price.
@@ -278,15 +291,15 @@ mod tests {
     #[test]
     fn rows_are_split_by_what_was_asked_and_sum_to_the_total() {
         let ledger = sample();
-        let by_key = ledger.answer(&request::Statistics::default());
+        let by_key = ledger.answer(&request::Statistics::default()).unwrap();
         assert_eq!(by_key.rows.len(), 3);
         assert_eq!(by_key.total.requests, 4);
         assert_eq!(by_key.total.errors.get(&Outcome::RateLimited), Some(&1));
         let by = |splits: &[Split]| request::Statistics { by: Some(splits.to_vec()), ..Default::default() };
-        assert_eq!(ledger.answer(&by(&[Split::Provider])).rows.len(), 2);
-        assert_eq!(ledger.answer(&by(&[Split::Caller])).rows.len(), 2);
-        assert_eq!(ledger.answer(&by(&[Split::Model, Split::Caller])).rows.len(), 4);
-        let none = ledger.answer(&by(&[]));
+        assert_eq!(ledger.answer(&by(&[Split::Provider])).unwrap().rows.len(), 2);
+        assert_eq!(ledger.answer(&by(&[Split::Caller])).unwrap().rows.len(), 2);
+        assert_eq!(ledger.answer(&by(&[Split::Model, Split::Caller])).unwrap().rows.len(), 4);
+        let none = ledger.answer(&by(&[])).unwrap();
         assert!(none.rows.is_empty());
         assert_eq!(none.total.cost_usd, Usd::from_nanos(400));
     }
@@ -295,9 +308,9 @@ mod tests {
     fn time_is_cut_by_the_hour() {
         let ledger = sample();
         let since = request::Statistics { since: Some("2026-01-01T11:15:00Z".parse().unwrap()), ..Default::default() };
-        assert_eq!(ledger.answer(&since).total.requests, 3);
+        assert_eq!(ledger.answer(&since).unwrap().total.requests, 3);
         let days = request::Statistics { by: Some(Vec::new()), bucket: Some(Bucket::Day), ..Default::default() };
-        assert_eq!(ledger.answer(&days).rows.iter().map(|row| row.requests).collect::<Vec<_>>(), [2, 2]);
+        assert_eq!(ledger.answer(&days).unwrap().rows.iter().map(|row| row.requests).collect::<Vec<_>>(), [2, 2]);
     }
 
     #[test]
@@ -306,17 +319,17 @@ mod tests {
         let key: KeyId = "openai/a".parse().unwrap();
         let usage = Usage { cost: Usd::from_nanos(70), ..Usage::default() };
         let at: Timestamp = "2026-01-03T00:00:00Z".parse().unwrap();
-        let before = ledger.answer(&request::Statistics::default());
+        let before = ledger.answer(&request::Statistics::default()).unwrap();
         ledger.book(&Entry { key: &key, model: None, caller: Uid(1), outcome: Outcome::Ok, usage, at });
         ledger.take_back(&key, None, Uid(1), Usd::from_nanos(70), at);
-        assert_eq!(ledger.answer(&request::Statistics::default()), before);
+        assert_eq!(ledger.answer(&request::Statistics::default()).unwrap(), before);
     }
 
     #[test]
     fn old_days_are_forgotten_and_a_wrong_clock_does_not_hurry_it() {
         let mut ledger = sample();
         ledger.forget("2036-01-01".parse::<Timestamp>().unwrap().day());
-        assert_eq!(ledger.answer(&request::Statistics::default()).total.requests, 4);
+        assert_eq!(ledger.answer(&request::Statistics::default()).unwrap().total.requests, 4);
         let start: Timestamp = "2026-01-03T00:00:00Z".parse().unwrap();
         for day in 0..400 {
             let at = start.after(std::time::Duration::from_secs(day * 86_400));
@@ -324,7 +337,7 @@ mod tests {
         }
         ledger.take_changed();
         ledger.forget("2027-02-06".parse::<Timestamp>().unwrap().day());
-        assert_eq!(ledger.answer(&request::Statistics::default()).total.requests, 402);
+        assert_eq!(ledger.answer(&request::Statistics::default()).unwrap().total.requests, 402);
         assert_eq!(ledger.take_changed().len(), 1);
     }
 
@@ -334,12 +347,12 @@ mod tests {
         for number in 0..1000 {
             book(&mut ledger, "openai/a", &format!("model-{number}"), 1, "2026-01-01T10:30:00Z", Outcome::Ok);
         }
-        let by_model = ledger.answer(&request::Statistics { by: Some(vec![Split::Model]), ..Default::default() });
+        let by_model = ledger.answer(&request::Statistics { by: Some(vec![Split::Model]), ..Default::default() }).unwrap();
         assert_eq!(by_model.rows.len(), PLACES_MAX + 1);
         assert_eq!(by_model.total.requests, 1000);
         let late: ModelName = "model-999".parse().unwrap();
         ledger.take_back(&"openai/a".parse().unwrap(), Some(&late), Uid(1), Usd::ZERO, "2026-01-01T10:30:00Z".parse().unwrap());
-        assert_eq!(ledger.answer(&request::Statistics::default()).total.requests, 999);
+        assert_eq!(ledger.answer(&request::Statistics::default()).unwrap().total.requests, 999);
     }
 
     #[test]

@@ -230,6 +230,7 @@ pub(crate) fn apply(shared: &Shared, core: &mut Core, settings: &Settings) -> Ve
 
 /// Reads the configuration again. A file that does not load changes nothing.
 pub(crate) async fn reload(shared: Arc<Shared>, asker: Option<Asker>) -> Reply {
+    let _one_at_a_time = shared.reloading.lock().await;
     report(notify(&Phase::Reloading));
     let reading = Arc::clone(&shared);
     let read = tokio::task::spawn_blocking(move || {

@@ -16,8 +16,9 @@ use crate::event::Granted;
 use crate::id::{KeyId, LeaseId};
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::reply::{Lease, Reply, Reported, You};
-use crate::protocol::request::{Op, Outcome, Renew, Report, Select};
+use crate::protocol::request::{Op, Outcome, Renew, Report, Select, Statistics};
 use crate::time::Clock;
+use crate::usage::TooManyRows;
 
 /// A lease on a key whose secret can't be opened is given back, and another key is tried this often.
 const SEALED_TRIES: usize = 16;
@@ -88,8 +89,10 @@ pub(crate) fn answer(shared: &Arc<Shared>, asker: Asker, op: Op) -> Answer {
             Answer::Now(Reply::Health(shared.lock().broker.health(now)))
         }
         Op::Statistics(request) => {
-            let ledger = shared.lock().broker.ledger();
-            Answer::Later(Box::pin(async move { blocking(move || Reply::Statistics(ledger.answer(&request))).await }))
+            if let Err(refused) = request.check() {
+                return Answer::Now(Reply::Error(ErrorReply::new(ErrorCode::BadRequest, refused.to_string())));
+            }
+            Answer::Later(Box::pin(statistics(Arc::clone(shared), request)))
         }
         Op::Validate(request) => Answer::Later(Box::pin(checker::validate(Arc::clone(shared), request))),
         Op::KeySet(request) => admin::act(shared, asker, "key_set", |core| admin::key_set(shared, core, &request)),
@@ -105,12 +108,30 @@ pub(crate) fn answer(shared: &Arc<Shared>, asker: Asker, op: Op) -> Answer {
             let span = request.for_ms.map(Duration::from_millis);
             admin::act(shared, asker, "key_disable", |core| core.decide(shared, |broker, moment| broker.key_disable(&id, span, moment)))
         }
-        Op::Reload => Answer::Later(Box::pin(admin::reload(Arc::clone(shared), Some(asker)))),
+        Op::Reload => {
+            // It goes on though its caller leaves.
+            let reload = tokio::spawn(admin::reload(Arc::clone(shared), Some(asker)));
+            Answer::Later(Box::pin(async {
+                reload.await.unwrap_or_else(|_| Reply::Error(ErrorReply::new(ErrorCode::Internal, "the reload failed; the daemon's log says why")))
+            }))
+        }
     }
 }
 
-/// Runs what takes long off the thread that serves.
-pub(crate) async fn blocking(work: impl FnOnce() -> Reply + Send + 'static) -> Reply {
+/// Adds up usage off the thread that serves, a few at a time: the place is kept until the work ends, whoever waits for it.
+async fn statistics(shared: Arc<Shared>, request: Statistics) -> Reply {
+    let place = Arc::clone(&shared.statistics).acquire_owned().await;
+    let ledger = shared.lock().broker.ledger();
+    let work = move || {
+        let answer = ledger.answer(&request);
+        drop(place);
+        match answer {
+            Ok(answer) => Reply::Statistics(answer),
+            Err(TooManyRows) => {
+                Reply::Error(ErrorReply::new(ErrorCode::TooLarge, "these are too many rows for one answer: ask for a shorter time, or split by less"))
+            }
+        }
+    };
     tokio::task::spawn_blocking(work)
         .await
         .unwrap_or_else(|_| Reply::Error(ErrorReply::new(ErrorCode::Internal, "the request failed in the daemon; its log says why")))

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::catalogue::{self, shape};
@@ -15,9 +14,6 @@ use crate::protocol::reply::{KeyVerdict, Reply, Validation};
 use crate::protocol::request::Validate;
 use crate::secret::Secret;
 use crate::time::{Clock, Steady};
-
-/// Checks that `validate` makes at a time.
-const AT_ONCE: usize = 4;
 
 /// Keys that one `validate` looks at.
 const KEYS_MAX: usize = 10_000;
@@ -51,13 +47,12 @@ fn chosen(shared: &Shared, request: &Validate) -> Result<Vec<(ProviderPolicy, Ke
 }
 
 async fn check_all(shared: &Arc<Shared>, keys: Vec<(ProviderPolicy, KeyId)>, format_only: bool) -> Vec<Validation> {
-    let places = Arc::new(Semaphore::new(AT_ONCE));
     let mut checks = JoinSet::new();
     for (number, (provider, id)) in keys.into_iter().enumerate() {
-        let (shared, places) = (Arc::clone(shared), Arc::clone(&places));
+        let shared = Arc::clone(shared);
         checks.spawn(async move {
             // The semaphore is never closed; without a place the check is made all the same.
-            let _place = places.acquire().await.ok();
+            let _place = shared.checks.acquire().await.ok();
             (number, check(&shared, &provider, id, format_only).await)
         });
     }

@@ -3,6 +3,7 @@
 mod buffer;
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot::error::RecvError;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 
 use crate::daemon::answer::{Answer, Asker, answer, if_durable};
 use crate::daemon::connection::buffer::Buffer;
@@ -20,12 +22,28 @@ use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::reply::{Reply, Response};
 use crate::protocol::request::Request;
 use crate::protocol::{BINARY_MAGIC, BINARY_VERSION, MESSAGE_MAX, PREAMBLE, frame, json};
+use crate::time::{Clock, Steady};
 
 /// Connections at a time.
 const CONNECTIONS_MAX: u64 = 4096;
 
 /// Requests of one connection that are not answered yet; past it nothing more is read from it.
 const PENDING_MAX: usize = 256;
+
+/// Messages that are taken before what they are answered is written and others have their turn.
+const AT_A_TIME: usize = 64;
+
+/// Bytes of answers that are gathered before they are written.
+const OUT_MAX: usize = 256 * 1024;
+
+/// Bytes of unfinished messages over all connections; past it those that hold much are closed.
+const UNFINISHED_MAX: usize = 64 * 1024 * 1024;
+
+/// An unfinished message of up to so many bytes is not counted.
+const UNFINISHED_FREE: usize = 16 * 1024;
+
+/// How long a connection may say nothing at first.
+const GREET_TIME: Duration = Duration::from_secs(10);
 
 /// How long a message may take to come in, once it began.
 const MESSAGE_TIME: Duration = Duration::from_secs(30);
@@ -38,13 +56,20 @@ const DRAIN_TIME: Duration = Duration::from_secs(2);
 
 /// Takes connections until `stop` says so, and lets those that are open answer what is in hand.
 pub(crate) async fn accept(shared: Arc<Shared>, listener: Listener, mut stop: watch::Receiver<bool>) {
+    // Descriptors that the store, the log and live checks need are left to them.
+    let most = CONNECTIONS_MAX.min(crate::platform::descriptors().saturating_sub(64));
+    let mut told: Option<Steady> = None;
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => begin(&shared, stream, peer, stop.clone()),
+                Ok((stream, peer)) => begin(&shared, stream, peer, most, stop.clone()),
                 Err(why) => {
-                    tracing::warn!(error = %why, "a connection was refused");
-                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    let now = shared.clock.now().steady;
+                    if told.is_none_or(|told| now.since(told) >= Duration::from_secs(60)) {
+                        tracing::warn!(error = %why, "a connection was refused");
+                        told = Some(now);
+                    }
+                    tokio::time::sleep(Duration::from_millis(200)).await;
                 }
             },
             _ = stop.changed() => break,
@@ -59,7 +84,7 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: Listener, mut stop: wa
     }
 }
 
-fn begin(shared: &Arc<Shared>, stream: Stream, peer: Peer, stop: watch::Receiver<bool>) {
+fn begin(shared: &Arc<Shared>, stream: Stream, peer: Peer, most: u64, stop: watch::Receiver<bool>) {
     let asker = Asker { caller: shared.access.admit(peer.uid), gid: peer.gid, pid: peer.pid };
     let open = shared.connections.fetch_add(1, Ordering::AcqRel);
     let shared = Arc::clone(shared);
@@ -73,12 +98,15 @@ fn begin(shared: &Arc<Shared>, stream: Stream, peer: Peer, stop: watch::Receiver
             codec: Codec::Json,
             pending: 0,
             awaiting: VecDeque::new(),
+            later: JoinSet::new(),
+            unfinished: 0,
         };
-        if open < CONNECTIONS_MAX {
+        if open < most {
             connection.serve(reader, stop).await;
         } else {
-            connection.refuse(ErrorCode::Overloaded, format!("{CONNECTIONS_MAX} connections are open already")).await;
+            connection.refuse(ErrorCode::Overloaded, format!("{most} connections are open already")).await;
         }
+        connection.holds(0);
         shared.connections.fetch_sub(1, Ordering::AcqRel);
     });
 }
@@ -93,6 +121,8 @@ enum Codec {
 enum Step {
     /// Go on reading.
     Read,
+    /// There may be more in hand; others come first.
+    More,
     /// Say this and close.
     Close(ErrorCode, String),
 }
@@ -106,6 +136,10 @@ struct Connection {
     pending: usize,
     /// Answers that wait for the store, in the order in which it comes to hold what they tell.
     awaiting: VecDeque<Awaiting>,
+    /// Answers that take their time; they are given up with the connection.
+    later: JoinSet<()>,
+    /// Bytes of its unfinished message that are counted.
+    unfinished: usize,
 }
 
 /// An answer that waits for the store.
@@ -121,17 +155,36 @@ impl Connection {
     /// Serves until either side ends it.
     async fn serve(&mut self, mut reader: ReadHalf, mut stop: watch::Receiver<bool>) {
         let mut input = Buffer::default();
-        let Some(codec) = self.greet(&mut reader, &mut input).await else { return };
+        let greeted = tokio::select! {
+            greeted = tokio::time::timeout(GREET_TIME, self.greet(&mut reader, &mut input)) => greeted.ok().flatten(),
+            _ = stop.changed() => None,
+        };
+        let Some(codec) = greeted else { return };
         self.codec = codec;
         let (late, mut answered) = mpsc::channel(PENDING_MAX);
+        let mut overdue = pin!(tokio::time::sleep(MESSAGE_TIME));
+        let mut began = false;
         loop {
-            match self.take_messages(&mut input, &late) {
-                Step::Read => {}
-                Step::Close(code, message) => return self.refuse(code, message).await,
+            let before = input.taken();
+            let step = self.take_messages(&mut input, &late);
+            if let Step::Close(code, message) = step {
+                return self.refuse(code, message).await;
             }
             if self.flush().await.is_err() || (*stop.borrow() && self.pending == 0) {
                 return;
             }
+            if matches!(step, Step::More) {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            if !self.holds(input.bytes().len()) {
+                return self.refuse(ErrorCode::Overloaded, "too many unfinished messages are held; send this one again".to_owned()).await;
+            }
+            // The clock of a message starts with its first byte, and not again with each further one.
+            if !input.bytes().is_empty() && (!began || input.taken() != before) {
+                overdue.as_mut().reset(tokio::time::Instant::now() + MESSAGE_TIME);
+            }
+            began = !input.bytes().is_empty();
             let reads = self.pending < PENDING_MAX && !*stop.borrow();
             tokio::select! {
                 Some((id, reply)) = answered.recv() => {
@@ -145,6 +198,7 @@ impl Connection {
                     Ok(0) | Err(_) => return,
                     Ok(_) => {}
                 },
+                () = &mut overdue, if began && reads => return,
                 _ = stop.changed() => {}
             }
         }
@@ -190,20 +244,38 @@ impl Connection {
         Some(Codec::Binary)
     }
 
-    /// Takes every complete message, as long as there is room for its answer.
+    /// Counts what the connection holds of an unfinished message; `false` where that is too much.
+    fn holds(&mut self, bytes: usize) -> bool {
+        let counted = if bytes > UNFINISHED_FREE { bytes } else { 0 };
+        if counted == self.unfinished {
+            return true;
+        }
+        let before = std::mem::replace(&mut self.unfinished, counted);
+        let total = &self.shared.unfinished;
+        total.fetch_sub(before, Ordering::AcqRel);
+        total.fetch_add(counted, Ordering::AcqRel) + counted <= UNFINISHED_MAX || counted == 0
+    }
+
+    /// Takes complete messages, as long as there is room for their answers and nobody else waits for too long.
     fn take_messages(&mut self, input: &mut Buffer, late: &Late) -> Step {
-        while self.pending < PENDING_MAX {
+        for _ in 0..AT_A_TIME {
+            if self.pending >= PENDING_MAX {
+                return Step::Read;
+            }
+            if self.out.bytes().len() > OUT_MAX {
+                return Step::More;
+            }
             let step = match self.codec {
                 Codec::Json => self.take_line(input, late),
                 Codec::Binary => self.take_frame(input, late),
             };
             match step {
-                Some(Step::Read) => {}
+                Some(Step::Read | Step::More) => {}
                 Some(close) => return close,
-                None => break,
+                None => return Step::Read,
             }
         }
-        Step::Read
+        Step::More
     }
 
     fn take_line(&mut self, input: &mut Buffer, late: &Late) -> Option<Step> {
@@ -252,8 +324,9 @@ impl Connection {
             Answer::Later(reply) => {
                 self.pending += 1;
                 let late = late.clone();
-                tokio::spawn(async move {
-                    // Nobody is left to hear it when the connection ended.
+                while self.later.try_join_next().is_some() {}
+                self.later.spawn(async move {
+                    // The connection that would hear it ends with this task.
                     drop(late.send((id, reply.await)).await);
                 });
             }
@@ -324,15 +397,9 @@ async fn first_durable(awaiting: &mut VecDeque<Awaiting>) -> Result<Result<(), S
     }
 }
 
-/// Reads what there is; a message that began must go on in time.
+/// Reads what there is.
 async fn read_more(reader: &mut ReadHalf, input: &mut Buffer) -> std::io::Result<usize> {
-    let began = !input.bytes().is_empty();
-    let room = input.room();
-    let read = if began {
-        tokio::time::timeout(MESSAGE_TIME, reader.read(room)).await.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))?
-    } else {
-        reader.read(room).await
-    }?;
+    let read = reader.read(input.room()).await?;
     input.filled(read);
     Ok(read)
 }

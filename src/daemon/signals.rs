@@ -32,7 +32,8 @@ impl Signals {
                 _ = self.interrupt.recv() => return Ok(()),
                 _ = self.hangup.recv() => {
                     // What came of it stands in the log and in `status`.
-                    drop(crate::daemon::admin::reload(Arc::clone(shared), None).await);
+                    // It is not waited for: a file that can't be read must not keep SIGTERM from being heard.
+                    tokio::spawn(crate::daemon::admin::reload(Arc::clone(shared), None));
                 }
             }
         }

@@ -1,10 +1,10 @@
 //! What every part of the daemon shares: the broker behind its one lock, the secrets, the clock and the settings.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 
 use crate::access::Access;
 use crate::broker::{Broker, Moment};
@@ -27,6 +27,12 @@ pub(crate) type Waiters = Vec<oneshot::Sender<Result<(), String>>>;
 
 /// Comes when the store holds what was decided, or can't be written. They come in the order of the decisions.
 pub(crate) type Durable = oneshot::Receiver<Result<(), String>>;
+
+/// Statistics that are computed at a time.
+const STATISTICS_AT_ONCE: usize = 2;
+
+/// Live checks that `validate` makes at a time.
+const CHECKS_AT_ONCE: usize = 4;
 
 /// What stands behind the lock.
 pub(crate) struct Core {
@@ -81,6 +87,14 @@ pub(crate) struct Shared {
     pub(crate) sooner: Notify,
     /// Wakes the health checker: a key waits for a probe.
     pub(crate) suspect: Notify,
+    /// Held while the configuration is read and taken up, so that an older reading never comes after a newer one.
+    pub(crate) reloading: tokio::sync::Mutex<()>,
+    /// Places for statistics that are computed at a time.
+    pub(crate) statistics: Arc<Semaphore>,
+    /// Places for live checks that `validate` makes at a time.
+    pub(crate) checks: Arc<Semaphore>,
+    /// Bytes of unfinished messages, over all connections.
+    pub(crate) unfinished: AtomicUsize,
 }
 
 /// What a reload replaces.
@@ -206,6 +220,10 @@ impl Shared {
             live: RwLock::new(Arc::new(beginning.live)),
             sooner: Notify::new(),
             suspect: Notify::new(),
+            reloading: tokio::sync::Mutex::new(()),
+            statistics: Arc::new(Semaphore::new(STATISTICS_AT_ONCE)),
+            checks: Arc::new(Semaphore::new(CHECKS_AT_ONCE)),
+            unfinished: AtomicUsize::new(0),
         }
     }
 

@@ -19,12 +19,20 @@ pub(super) fn harden() -> Vec<String> {
     if let Err(why) = rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }) {
         refused.push(format!("core dumps can't be switched off: {why}"));
     }
+    let files = rustix::process::getrlimit(Resource::Nofile);
+    if let Err(why) = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: files.maximum, maximum: files.maximum }) {
+        refused.push(format!("the number of open files can't be raised: {why}"));
+    }
     // A process that is not dumpable gives no core and lets no other process of its user read its memory (prctl(2)).
     #[cfg(target_os = "linux")]
     if let Err(why) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable) {
         refused.push(format!("the process can't be made undumpable: {why}"));
     }
     refused
+}
+
+pub(super) fn descriptors() -> u64 {
+    rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 pub(super) fn notify(phase: &Phase) -> io::Result<()> {

@@ -13,6 +13,10 @@ pub(super) fn harden() -> Vec<String> {
     Vec::new()
 }
 
+pub(super) fn descriptors() -> u64 {
+    u64::MAX
+}
+
 pub(super) fn notify(_: &Phase) -> io::Result<()> {
     Ok(())
 }

@@ -25,12 +25,21 @@ pub struct BadLine {
 /// # Errors
 /// The line is not JSON, or not a request.
 pub fn decode_request(line: &[u8]) -> Result<Request, BadLine> {
+    if line.trim_ascii_start().first() != Some(&b'{') {
+        return Err(BadLine { id: None, message: "the request can't be read: a request is an object, `{\"id\": 1, \"op\": …}`".to_owned() });
+    }
     let error = match serde_json::from_slice::<Request>(line) {
         Ok(request) => return Ok(request),
         Err(error) => error,
     };
-    let respelt = respell(line).and_then(|value| serde_json::from_value::<Request>(value).ok());
-    respelt.ok_or_else(|| BadLine { id: id_of(line), message: describe(&error) })
+    match respell(line).map(serde_json::from_value::<Request>) {
+        Some(Ok(request)) => Ok(request),
+        Some(Err(other)) => {
+            let message = format!("{} at line {} column {}", describe(&other), error.line(), error.column());
+            Err(BadLine { id: id_of(line), message })
+        }
+        None => Err(BadLine { id: id_of(line), message: describe(&error) }),
+    }
 }
 
 /// Appends `response` as one line with its end.
@@ -45,6 +54,10 @@ pub fn encode_response(response: &Response, out: &mut Vec<u8>) -> Result<(), ser
 
 /// The same request with `"op": "name"` written as `"op": {"name": {}}`, or the other way round.
 fn respell(line: &[u8]) -> Option<Value> {
+    // A line with a secret in it is not taken apart: the parts would not be wiped.
+    if line.windows(6).any(|window| window == b"secret") {
+        return None;
+    }
     let mut request: Value = serde_json::from_slice(line).ok()?;
     let op = request.get_mut("op")?;
     *op = match op.take() {
@@ -136,6 +149,13 @@ mod tests {
         assert!(bad.message.contains("colour") && bad.message.contains("column"), "{}", bad.message);
         assert_eq!(read("{").err().unwrap().id, None);
         assert_eq!(read(r#"{"id":-1,"op":"status"}"#).err().unwrap().id, None);
+    }
+
+    #[test]
+    fn the_callers_own_mistake_is_told() {
+        let bad = read(r#"{"id":8,"op":{"status":{}},"colour":1}"#).err().unwrap();
+        assert!(bad.message.contains("colour"), "{}", bad.message);
+        assert!(read(r#"[1,"status"]"#).is_err());
     }
 
     #[test]

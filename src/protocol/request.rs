@@ -378,6 +378,26 @@ pub struct Statistics {
     pub bucket: Option<Bucket>,
 }
 
+impl Statistics {
+    /// Can it be answered?
+    ///
+    /// # Errors
+    /// Something is named twice in `by`.
+    pub fn check(&self) -> Result<(), TwiceInBy> {
+        let by = self.by.as_deref().unwrap_or_default();
+        let twice = by.iter().enumerate().any(|(place, split)| by.iter().take(place).take(SPLITS).any(|before| before == split));
+        if twice || by.len() > SPLITS { Err(TwiceInBy) } else { Ok(()) }
+    }
+}
+
+/// Kinds of [`Split`].
+const SPLITS: usize = 4;
+
+/// A list of splits that names one twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("`by` is a list of key, model, caller and provider, each at most once")]
+pub struct TwiceInBy;
+
 /// Asks whether keys are good.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

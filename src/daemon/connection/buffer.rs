@@ -16,6 +16,8 @@ pub(super) struct Buffer {
     end: usize,
     /// Up to where no line end stands.
     searched: usize,
+    /// How often something was consumed.
+    taken: u64,
 }
 
 impl Buffer {
@@ -43,8 +45,14 @@ impl Buffer {
         found
     }
 
+    /// How often something was consumed.
+    pub(super) const fn taken(&self) -> u64 {
+        self.taken
+    }
+
     /// Wipes the first `count` bytes in hand.
     pub(super) fn consume(&mut self, count: usize) {
+        self.taken = self.taken.wrapping_add(1);
         let until = (self.start + count).min(self.end);
         if let Some(used) = self.bytes.get_mut(self.start..until) {
             used.zeroize();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::fields::{self, Fields, GLOBAL, MASTER, TOP};
 use super::problem::Findings;
 use super::provider::{self, Provider};
+use super::secrets::Fetched;
 use super::tree::Node;
 use super::value::{Wrong, dollars, flag, name, quoted, share, span, strategy, whole, word};
 use super::{MasterSetting, Settings};
@@ -53,6 +54,7 @@ fn defaults() -> Settings {
             health_check_interval: Duration::from_secs(300),
         },
         secrets: BTreeMap::new(),
+        fetched: Fetched::default(),
         file: None,
         master: MasterSetting::Auto,
         default_strategy: Strategy::RoundRobin,

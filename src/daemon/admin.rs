@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::catalogue::{self, shape};
+use crate::config::secrets::Fetched;
 use crate::config::{self, Settings};
 use crate::daemon::answer::{Answer, Asker, when_durable};
 use crate::daemon::safe::{KeySettings, Origin, Safe, seal};
@@ -64,8 +65,7 @@ pub(crate) fn key_set(shared: &Shared, core: &mut Core, request: &KeySet) -> Res
     if request.weight == Some(0) || request.rate_limit == Some(0) {
         return Err(refused("`weight` and `rate_limit` are at least 1; to keep a key from being used, disable it".to_owned()));
     }
-    let over =
-        live.settings.secrets.get(&id).and_then(|source| source.read(&shared.environment).ok()).map(|secret| shared.vault.fingerprint(&secret));
+    let over = core.safe.entry(&id).and_then(|entry| entry.configured_fingerprint()).map(str::to_owned);
     let kept = core.safe.entry(&id).and_then(|entry| settings_of(&entry.origin));
     let settings = if configured {
         None
@@ -158,14 +158,14 @@ pub(crate) fn whole_policy(settings: &Settings, safe: &Safe) -> Policy {
     policy
 }
 
-/// Brings the secrets in line with the configuration: reads those that it names, retires those that left. Returns what
+/// Brings the secrets in line with the configuration: takes up those that it gives, retires those that left. Returns what
 /// an admin should know.
-pub(crate) fn take_secrets(shared: &Shared, core: &mut Core, settings: &Settings) -> Vec<String> {
+pub(crate) fn take_secrets(shared: &Shared, core: &mut Core, settings: &Settings, fetched: &Fetched) -> Vec<String> {
     let mut warnings = Vec::new();
     let now = shared.clock.now();
-    for (id, source) in &settings.secrets {
+    for (id, secret) in fetched.iter() {
         let known = core.safe.entry(id).cloned();
-        let secret = match source.read(&shared.environment) {
+        let secret = match secret {
             Ok(secret) => secret,
             Err(why) if known.is_some() => {
                 warnings.push(format!("{id}: {why}; the secret that was kept before is used"));
@@ -176,7 +176,7 @@ pub(crate) fn take_secrets(shared: &Shared, core: &mut Core, settings: &Settings
                 continue;
             }
         };
-        let fingerprint = shared.vault.fingerprint(&secret);
+        let fingerprint = shared.vault.fingerprint(secret);
         match known {
             Some(entry) if entry.fingerprint == fingerprint && entry.origin == Origin::Configured => continue,
             Some(entry) if matches!(&entry.origin, Origin::Set { over: Some(over), .. } if *over == fingerprint) => {
@@ -187,7 +187,7 @@ pub(crate) fn take_secrets(shared: &Shared, core: &mut Core, settings: &Settings
             }
             _ => {}
         }
-        let kept = seal(&shared.vault, id, &secret, &Origin::Configured).and_then(|sealed| core.keep_secret(shared, id, sealed));
+        let kept = seal(&shared.vault, id, secret, &Origin::Configured).and_then(|sealed| core.keep_secret(shared, id, sealed));
         match kept {
             Ok(()) => core.broker.secret_replaced(id, now),
             Err(why) => warnings.push(format!("{id}: {why}; the key can't be used")),
@@ -218,10 +218,10 @@ fn seal_off(core: &mut Core) {
 }
 
 /// Applies settings: secrets, policy, and then what hangs on both. Returns what an admin should know.
-pub(crate) fn apply(shared: &Shared, core: &mut Core, settings: &Settings) -> Vec<String> {
+pub(crate) fn apply(shared: &Shared, core: &mut Core, settings: &Settings, fetched: &Fetched) -> Vec<String> {
     let policy = whole_policy(settings, &core.safe);
     core.broker.reconfigure(policy);
-    let warnings = take_secrets(shared, core, settings);
+    let warnings = take_secrets(shared, core, settings, fetched);
     let policy = whole_policy(settings, &core.safe);
     core.broker.reconfigure(policy);
     seal_off(core);
@@ -264,9 +264,10 @@ pub(crate) async fn reload(shared: Arc<Shared>, asker: Option<Asker>) -> Reply {
     reply
 }
 
-fn take_up(shared: &Shared, settings: Settings, prober: Prober) -> tokio::sync::oneshot::Receiver<Result<(), String>> {
+fn take_up(shared: &Shared, mut settings: Settings, prober: Prober) -> tokio::sync::oneshot::Receiver<Result<(), String>> {
+    let fetched = std::mem::take(&mut settings.fetched);
     let mut core = shared.lock();
-    let mut warnings = apply(shared, &mut core, &settings);
+    let mut warnings = apply(shared, &mut core, &settings, &fetched);
     let before = shared.live();
     if before.settings.encrypt_keys != settings.encrypt_keys || before.settings.master != settings.master {
         warnings.push("`encrypt_keys` and `master` take effect when gollmd is restarted".to_owned());

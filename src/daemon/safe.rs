@@ -131,6 +131,14 @@ pub(crate) fn seal(vault: &Vault, id: &KeyId, secret: &Secret, origin: &Origin) 
 }
 
 impl Entry {
+    /// The fingerprint of the secret that the configuration gave last; none: it never gave one.
+    pub(crate) fn configured_fingerprint(&self) -> Option<&str> {
+        match &self.origin {
+            Origin::Configured => Some(&self.fingerprint),
+            Origin::Set { over, .. } => over.as_deref(),
+        }
+    }
+
     /// Opens the secret.
     pub(crate) fn open(&self, vault: &Vault) -> Result<Secret, SafeError> {
         Ok(decode(&vault.open(&place(&self.name), &self.sealed)?)?.0)

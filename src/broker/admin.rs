@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::broker::{Broker, Moment};
-use crate::event::Event;
+use crate::event::{AccountKey, Event};
+use crate::health::KeyHealth;
+use crate::health::account::AccountHealth;
 use crate::id::{AccountName, KeyId};
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::reply::KeyVerdict;
@@ -56,6 +58,18 @@ impl Broker {
         let mut health = self.keys[key].health.clone();
         health.renewed(now);
         self.put_health(key, health);
+    }
+
+    /// An admin removed the key: one of the same name starts without its health, and keeps its counters.
+    pub fn key_removed(&mut self, id: &KeyId, now: Now) {
+        let key = self.key_ix(id);
+        let mut health = KeyHealth::default();
+        health.enable(now);
+        self.put_health(key, health);
+        let account = &self.accounts[self.keys[key].account];
+        if matches!(account.key, AccountKey::Own(..)) && account.health != AccountHealth::default() {
+            self.emit(Event::Account { account: account.key.clone(), health: AccountHealth::default() });
+        }
     }
 
     /// Says whether the key has a secret that can be opened.

@@ -15,7 +15,7 @@ impl Broker {
     pub(super) fn state_of(&self, key: KeyIx, now: Now) -> (KeyState, Option<Steady>, Option<String>) {
         let entry = &self.keys[key];
         if !entry.policy.as_ref().is_some_and(|policy| policy.enabled) {
-            return (KeyState::Disabled, None, Some("disabled in the configuration".to_owned()));
+            return (KeyState::Disabled, None, Some("disabled by its setting `enabled: false`".to_owned()));
         }
         let own = entry.health.state(now);
         if own.0 == KeyState::Disabled {
@@ -128,7 +128,7 @@ impl Broker {
             keys_total: rows.len() as u64,
             keys_healthy: rows.iter().filter(|row| row.state.is_healthy()).count() as u64,
             requests_last_hour: rows.iter().map(|row| row.requests_last_hour).sum(),
-            rate_limit: rows.iter().map(|row| row.rate_limit).sum(),
+            rate_limit: rows.iter().map(|row| row.rate_limit).try_fold(0, |sum: u64, limit| limit.map(|limit| sum.saturating_add(limit))),
             cost_today_usd: rows.iter().map(|row| row.cost_today_usd).sum(),
             cost_limit: rows.iter().map(|row| row.cost_limit).try_fold(Usd::ZERO, |sum, limit| limit.map(|limit| sum.saturating_add(limit))),
             reachable: provider.breaker.is_closed(now.steady),

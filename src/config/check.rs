@@ -12,7 +12,7 @@ use super::tree::Node;
 use super::value::{Wrong, dollars, flag, name, quoted, share, span, strategy, whole, word};
 use super::{MasterSetting, Settings};
 use crate::id::ProviderName;
-use crate::policy::Policy;
+use crate::policy::{Policy, RATES};
 use crate::protocol::request::Strategy;
 
 /// Checks the whole tree. `base` is where relative paths start.
@@ -68,7 +68,7 @@ fn defaults() -> Settings {
 
 fn global(fields: &Fields<'_>, settings: &mut Settings, findings: &mut Findings) {
     let policy = &mut settings.policy;
-    policy.global_rate_limit = fields.read("global_rate_limit", whole(super::value::RATES), findings);
+    policy.global_rate_limit = fields.read("global_rate_limit", whole(RATES), findings);
     policy.daily_cost_limit = fields.read("daily_cost_limit", dollars, findings);
     set(&mut policy.cost_alert_threshold, fields.read("cost_alert_threshold", share, findings));
     set(&mut policy.lease_ttl, fields.read("lease_ttl", span, findings));

@@ -34,3 +34,36 @@ fn a_secret_behind_a_pipe_holds_nothing_up() {
     lines.done(&json!("reload"));
     assert_eq!(lines.lease(&json!({"provider": "openai", "key_name": "a"}))["secret"], "sk-by-hand");
 }
+
+#[test]
+fn what_key_set_does_not_name_stays() {
+    let site = Site::new(&CONFIG.replace("file:secret", "sk-a"));
+    let daemon = site.start();
+    let mut lines = site.lines();
+    let set = |fields: serde_json::Value| {
+        let mut request = json!({"provider": "openai", "key_name": "c", "secret": "sk-c"});
+        request.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        json!({"key_set": request})
+    };
+    lines.done(&set(json!({"rate_limit": 7, "weight": 3, "enabled": false})));
+    lines.done(&set(json!({"cost_limit": 5})));
+    let row = lines.row("openai", "c");
+    assert_eq!([&row["rate_limit"], &row["weight"], &row["cost_limit"], &row["enabled"]], [&json!(7), &json!(3), &json!(5.0), &json!(false)]);
+    assert!(!row["reason"].to_string().contains("configuration"), "{row}");
+    lines.done(&json!({"key_enable": {"provider": "openai", "key_name": "c"}}));
+    assert_eq!(lines.lease(&json!({"provider": "openai", "key_name": "c"}))["secret"], "sk-c");
+    for wrong in [json!({"rate_limit": 0}), json!({"rate_limit": u64::MAX}), json!({"weight": 1_000_001}), json!({"cost_limit": 1e10})] {
+        lines.refused("bad_request", &set(wrong));
+    }
+    // Of a key that was removed, one that is set anew has the name alone.
+    lines.done(&json!({"key_disable": {"provider": "openai", "key_name": "c"}}));
+    lines.done(&json!({"key_remove": {"provider": "openai", "key_name": "c"}}));
+    lines.done(&set(json!({})));
+    assert_eq!(lines.lease(&json!({"provider": "openai", "key_name": "c"}))["secret"], "sk-c");
+    assert!(daemon.terminate().success());
+    let _daemon = site.start();
+    let row = site.lines().row("openai", "c");
+    assert_eq!((&row["rate_limit"], &row["enabled"]), (&json!(null), &json!(true)));
+    let audited = |act: &str| site.log().lines().any(|line| line.contains(act) && line.contains("openai/c") && line.contains("done"));
+    assert!(["key_set", "key_enable", "key_disable", "key_remove"].into_iter().all(audited), "{}", site.log());
+}

@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::catalogue::{self, shape};
+use crate::catalogue;
+use crate::catalogue::shape::{self, Fit};
 use crate::daemon::state::Shared;
 use crate::id::KeyId;
 use crate::policy::ProviderPolicy;
@@ -83,10 +84,18 @@ async fn check(shared: &Shared, provider: &ProviderPolicy, id: KeyId, format_onl
     };
     if format_only {
         let fit = shape::check(provider.kind, &secret);
-        let verdict = if matches!(fit, shape::Fit::Foreign(_)) { KeyVerdict::Invalid } else { KeyVerdict::Valid };
-        return validation(id, verdict, shape::message(provider.kind, fit));
+        return validation(id, verdict_of(fit), shape::message(provider.kind, fit));
     }
     probe(shared, provider, id, &secret).await
+}
+
+/// Providers change their shapes: one that is not documented proves nothing.
+const fn verdict_of(fit: Fit) -> KeyVerdict {
+    match fit {
+        Fit::Fits | Fit::Undocumented => KeyVerdict::Valid,
+        Fit::Unusual => KeyVerdict::Inconclusive,
+        Fit::Foreign(_) => KeyVerdict::Invalid,
+    }
 }
 
 /// One live check, which the broker takes note of.

@@ -67,3 +67,19 @@ fn what_key_set_does_not_name_stays() {
     let audited = |act: &str| site.log().lines().any(|line| line.contains(act) && line.contains("openai/c") && line.contains("done"));
     assert!(["key_set", "key_enable", "key_disable", "key_remove"].into_iter().all(audited), "{}", site.log());
 }
+
+#[test]
+fn a_cost_warning_goes_with_its_limit_and_an_unusual_shape_proves_nothing() {
+    let limited = CONFIG.replace("file:secret", "sk-a").replace("name: b", "name: b, cost_limit: 1");
+    let site = Site::new(&limited);
+    let _daemon = site.start();
+    let mut lines = site.lines();
+    lines.expect("reported", &json!({"record": {"provider": "openai", "key_name": "b", "outcome": "ok", "cost_usd": 0.9}}));
+    let mut warned = || lines.expect("status", &json!("status"))["warnings"].to_string().contains("cost_limit");
+    assert!(warned());
+    site.configure(&limited.replace("cost_limit: 1", "cost_limit: 2"));
+    assert_eq!(site.ctl(&["reload"]).status, 0);
+    assert!(!warned());
+    let validations = site.lines().expect("validations", &json!({"validate": {"format_only": true}}));
+    assert_eq!((&validations[0]["verdict"], &validations[0]["valid"]), (&json!("inconclusive"), &json!(false)));
+}

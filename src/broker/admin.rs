@@ -96,7 +96,7 @@ impl Broker {
         }
     }
 
-    /// The keys whose probe is due: those that wait for one, and those that were neither used nor checked for
+    /// The keys whose probe is due: first those that wait for one, then those that were neither used nor checked for
     /// `health_check_interval`.
     #[must_use]
     pub fn probes_due(&self, now: Now, last_round: Option<Steady>) -> Vec<KeyId> {
@@ -112,7 +112,9 @@ impl Broker {
                 None => last_round.is_none_or(|last| last.after(self.policy.health_check_interval) <= now.steady) && !self.used_lately(*key, now),
             }
         });
-        probed.map(|key| self.keys[key].id.clone()).collect()
+        let mut due: Vec<super::KeyIx> = probed.collect();
+        due.sort_by_key(|key| self.keys[*key].health.probe_at.is_none());
+        due.into_iter().map(|key| self.keys[key].id.clone()).collect()
     }
 
     fn used_lately(&self, key: super::KeyIx, now: Now) -> bool {

@@ -22,7 +22,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use self::problem::{ConfigError, Findings, Problem};
-use self::secrets::SecretSource;
+use self::secrets::{Fetched, SecretSource};
 use crate::environment::Environment;
 use crate::id::KeyId;
 use crate::policy::Policy;
@@ -38,6 +38,8 @@ pub struct Settings {
     pub policy: Policy,
     /// Where each key's secret comes from; that of a key without a source is in the store.
     pub secrets: BTreeMap<KeyId, SecretSource>,
+    /// The secrets themselves, as [`load`] fetched them; whoever uses them takes them out of here.
+    pub fetched: Fetched,
     /// The file that was read; none: the environment alone.
     pub file: Option<PathBuf>,
     /// Where the master secret comes from.
@@ -115,13 +117,15 @@ pub fn locate(explicit: Option<&Path>, env: &Environment) -> Result<Option<PathB
 }
 
 /// Reads and checks the file and the environment; without a file, the environment alone and the providers' own variables.
+/// Fetches each secret once.
 ///
 /// # Errors
 /// The file can't be read, holds secrets as text where others can read it, or says something wrong.
 pub fn load(file: Option<&Path>, env: &Environment) -> Result<Settings, ConfigError> {
     let Some(path) = file else {
         let mut settings = build("", None, env)?.settings;
-        warn::look_at_secrets(&mut settings, env);
+        settings.fetched = Fetched::from_sources(&settings.secrets, env);
+        warn::look_at_secrets(&mut settings);
         return Ok(settings);
     };
     let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
@@ -140,7 +144,8 @@ pub fn load(file: Option<&Path>, env: &Environment) -> Result<Settings, ConfigEr
         let file = path.display();
         settings.warnings.push(format!("{file} can be changed by others (mode {mode:04o}), who can send keys elsewhere with it: chmod go-w {file}"));
     }
-    warn::look_at_secrets(&mut settings, env);
+    settings.fetched = Fetched::from_sources(&settings.secrets, env);
+    warn::look_at_secrets(&mut settings);
     Ok(settings)
 }
 

@@ -2,12 +2,19 @@
 //!
 //! Built by `config`, obeyed by `broker`. It holds no secrets.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::catalogue::prices::Price;
 use crate::id::{AccountName, KeyId, KeyName, ModelName, ProviderName};
 use crate::money::Usd;
 use crate::protocol::request::Strategy;
+
+/// Leases an hour that a limit may allow.
+pub const RATES: RangeInclusive<u64> = 1..=1_000_000_000;
+
+/// Weights that a key may have.
+pub const WEIGHTS: RangeInclusive<u64> = 1..=1_000_000;
 
 /// Everything that selection, limits and health are decided by.
 #[derive(Debug, Clone, PartialEq)]

@@ -54,7 +54,8 @@ pub struct Place<'a> {
 pub enum VaultError {
     /// The master secret is not the store's.
     #[error(
-        "wrong master password: the one from {used} does not open this store, which was made with {made_with}; give the right one, nothing was changed"
+        "wrong master password: the one from {used} does not open this store, which was made with {made_with}; {mend}, nothing was changed",
+        mend = used.mend_wrong(*.made_with)
     )]
     WrongPassword {
         /// Where the secret came from.
@@ -245,6 +246,15 @@ mod tests {
         assert_eq!(vault.open_token(&token).unwrap().as_slice(), b"openai/primary");
         assert!(Vault::new(StoreId([1; 16]), &[3; 32]).unwrap().open_token(&token).is_err());
         assert!(vault.open_token("abc").is_err());
+    }
+
+    #[test]
+    fn a_password_from_another_source_is_told_what_mends_it() {
+        let told = |used, made_with| VaultError::WrongPassword { used, made_with }.to_string();
+        let other = told(MasterSource::Environment, MasterSource::File);
+        assert!(other.contains("unset GOLLM_MASTER_PASSWORD, or set `master.source` to `file`"), "{other}");
+        assert!(told(MasterSource::Credential, MasterSource::Environment).contains("set `master.source` to `environment`"));
+        assert!(told(MasterSource::Environment, MasterSource::Environment).contains("give the right one"));
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::broker::{Broker, Moment};
-use crate::event::Event;
+use crate::event::{AccountKey, Event};
+use crate::health::KeyHealth;
+use crate::health::account::AccountHealth;
 use crate::id::{AccountName, KeyId};
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::reply::KeyVerdict;
@@ -58,6 +60,18 @@ impl Broker {
         self.put_health(key, health);
     }
 
+    /// An admin removed the key: one of the same name starts without its health, and keeps its counters.
+    pub fn key_removed(&mut self, id: &KeyId, now: Now) {
+        let key = self.key_ix(id);
+        let mut health = KeyHealth::default();
+        health.enable(now);
+        self.put_health(key, health);
+        let account = &self.accounts[self.keys[key].account];
+        if matches!(account.key, AccountKey::Own(..)) && account.health != AccountHealth::default() {
+            self.emit(Event::Account { account: account.key.clone(), health: AccountHealth::default() });
+        }
+    }
+
     /// Says whether the key has a secret that can be opened.
     pub fn set_sealed(&mut self, id: &KeyId, sealed: bool) {
         let key = self.key_ix(id);
@@ -82,7 +96,7 @@ impl Broker {
         }
     }
 
-    /// The keys whose probe is due: those that wait for one, and those that were neither used nor checked for
+    /// The keys whose probe is due: first those that wait for one, then those that were neither used nor checked for
     /// `health_check_interval`.
     #[must_use]
     pub fn probes_due(&self, now: Now, last_round: Option<Steady>) -> Vec<KeyId> {
@@ -98,7 +112,9 @@ impl Broker {
                 None => last_round.is_none_or(|last| last.after(self.policy.health_check_interval) <= now.steady) && !self.used_lately(*key, now),
             }
         });
-        probed.map(|key| self.keys[key].id.clone()).collect()
+        let mut due: Vec<super::KeyIx> = probed.collect();
+        due.sort_by_key(|key| self.keys[*key].health.probe_at.is_none());
+        due.into_iter().map(|key| self.keys[key].id.clone()).collect()
     }
 
     fn used_lately(&self, key: super::KeyIx, now: Now) -> bool {

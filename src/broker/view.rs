@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::broker::{Broker, KeyIx, ProviderEntry};
 use crate::id::{KeyId, KeyName, ProviderName};
+use crate::limits::Meter;
 use crate::money::Usd;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::reply::{GlobalStatus, KeyHealth, KeyRow, KeyState, ProviderStatus};
@@ -15,7 +16,7 @@ impl Broker {
     pub(super) fn state_of(&self, key: KeyIx, now: Now) -> (KeyState, Option<Steady>, Option<String>) {
         let entry = &self.keys[key];
         if !entry.policy.as_ref().is_some_and(|policy| policy.enabled) {
-            return (KeyState::Disabled, None, Some("disabled in the configuration".to_owned()));
+            return (KeyState::Disabled, None, Some("disabled by its setting `enabled: false`".to_owned()));
         }
         let own = entry.health.state(now);
         if own.0 == KeyState::Disabled {
@@ -128,7 +129,7 @@ impl Broker {
             keys_total: rows.len() as u64,
             keys_healthy: rows.iter().filter(|row| row.state.is_healthy()).count() as u64,
             requests_last_hour: rows.iter().map(|row| row.requests_last_hour).sum(),
-            rate_limit: rows.iter().map(|row| row.rate_limit).sum(),
+            rate_limit: rows.iter().map(|row| row.rate_limit).try_fold(0, |sum: u64, limit| limit.map(|limit| sum.saturating_add(limit))),
             cost_today_usd: rows.iter().map(|row| row.cost_today_usd).sum(),
             cost_limit: rows.iter().map(|row| row.cost_limit).try_fold(Usd::ZERO, |sum, limit| limit.map(|limit| sum.saturating_add(limit))),
             reachable: provider.breaker.is_closed(now.steady),
@@ -163,21 +164,23 @@ impl Broker {
     pub fn warnings(&self, now: Now) -> Vec<String> {
         let mut warnings = Vec::new();
         let day = now.wall.day();
+        let reached = |meter: &Meter, limit: Option<Usd>| {
+            limit.filter(|limit| meter.was_alerted(day) && meter.cost_today(now) >= limit.share(self.policy.cost_alert_threshold))
+        };
         for (_, key) in self.keys_of(None) {
             let entry = &self.keys[key];
             match self.state_of(key, now) {
                 (state @ (KeyState::Sealed | KeyState::Invalid | KeyState::Exhausted), _, reason) => {
                     warnings.push(format!("{} is {state}: {}", entry.id, reason.unwrap_or_default()));
                 }
-                _ if entry.meter.was_alerted(day) => {
-                    let limit = entry.limits().cost.unwrap_or(Usd::ZERO);
-                    warnings.push(format!("{} has spent {} of its cost_limit of {limit} today", entry.id, entry.meter.cost_today(now)));
+                _ => {
+                    if let Some(limit) = reached(&entry.meter, entry.limits().cost) {
+                        warnings.push(format!("{} has spent {} of its cost_limit of {limit} today", entry.id, entry.meter.cost_today(now)));
+                    }
                 }
-                _ => {}
             }
         }
-        if self.global.was_alerted(day) {
-            let limit = self.global_limits().cost.unwrap_or(Usd::ZERO);
+        if let Some(limit) = reached(&self.global, self.global_limits().cost) {
             warnings.push(format!("{} of the daily_cost_limit of {limit} is spent today", self.global.cost_today(now)));
         }
         for provider in self.policy.providers.iter().filter_map(|provider| self.providers.get(&provider.name)) {

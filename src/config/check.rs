@@ -7,11 +7,12 @@ use std::time::Duration;
 use super::fields::{self, Fields, GLOBAL, MASTER, TOP};
 use super::problem::Findings;
 use super::provider::{self, Provider};
+use super::secrets::Fetched;
 use super::tree::Node;
 use super::value::{Wrong, dollars, flag, name, quoted, share, span, strategy, whole, word};
 use super::{MasterSetting, Settings};
 use crate::id::ProviderName;
-use crate::policy::Policy;
+use crate::policy::{Policy, RATES};
 use crate::protocol::request::Strategy;
 
 /// Checks the whole tree. `base` is where relative paths start.
@@ -53,6 +54,7 @@ fn defaults() -> Settings {
             health_check_interval: Duration::from_secs(300),
         },
         secrets: BTreeMap::new(),
+        fetched: Fetched::default(),
         file: None,
         master: MasterSetting::Auto,
         default_strategy: Strategy::RoundRobin,
@@ -66,7 +68,7 @@ fn defaults() -> Settings {
 
 fn global(fields: &Fields<'_>, settings: &mut Settings, findings: &mut Findings) {
     let policy = &mut settings.policy;
-    policy.global_rate_limit = fields.read("global_rate_limit", whole(super::value::RATES), findings);
+    policy.global_rate_limit = fields.read("global_rate_limit", whole(RATES), findings);
     policy.daily_cost_limit = fields.read("daily_cost_limit", dollars, findings);
     set(&mut policy.cost_alert_threshold, fields.read("cost_alert_threshold", share, findings));
     set(&mut policy.lease_ttl, fields.read("lease_ttl", span, findings));
@@ -88,9 +90,9 @@ fn fallback_chain(node: Option<&Node>, policy: &Policy, findings: &mut Findings)
     let mut chain: Vec<ProviderName> = Vec::new();
     for (path, item) in fields::items(node, "global.fallback_chain", findings) {
         match name::<ProviderName>(item) {
-            Err(wrong) => findings.add(&item.at, path, wrong),
+            Err(Wrong { what, .. }) => findings.warn(&path, format_args!("{what}; it is passed over")),
             Ok(name) if chain.contains(&name) => {
-                findings.add(&item.at, path, Wrong::new(format!("{} stands here a second time", quoted(name.as_str())), "write it once"));
+                findings.warn(&path, format_args!("{} stands here a second time; it is passed over", quoted(name.as_str())));
             }
             Ok(name) if policy.provider(&name).is_none() => {
                 findings.warn(&path, format_args!("there is no provider {}; it is passed over", quoted(name.as_str())));
@@ -144,6 +146,20 @@ mod tests {
         let settings = read(include_str!("../../tests/data/config/quick-start.yaml")).unwrap();
         assert_eq!(settings.policy.keys().map(|id| id.to_string()).collect::<Vec<_>>(), ["openai/primary", "openai/secondary"]);
         assert!(settings.warnings.is_empty());
+    }
+
+    #[test]
+    fn a_fallback_chain_is_never_an_error() {
+        let settings = read("providers: {openai: {}}\nglobal: {fallback_chain: [openai, openai, 'A B', 7]}").unwrap();
+        assert_eq!(settings.policy.fallback_chain.len(), 1);
+        assert_eq!(
+            settings.warnings,
+            [
+                "global.fallback_chain[1]: `openai` stands here a second time; it is passed over",
+                "global.fallback_chain[2]: `A B` is no name; it is passed over",
+                "global.fallback_chain[3]: found `7`; it is passed over",
+            ]
+        );
     }
 
     #[test]

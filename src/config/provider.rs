@@ -9,11 +9,11 @@ use super::problem::Findings;
 use super::secrets::{self, SecretSource};
 use super::suggest::suggestion;
 use super::tree::{Entry, Node};
-use super::value::{BaseUrl, RATES, TOKENS, WEIGHTS, Wrong, base_url, dollars, flag, name, quoted, span, strategy, whole, word};
+use super::value::{BaseUrl, TOKENS, Wrong, base_url, dollars, flag, name, quoted, span, strategy, whole, word};
 use crate::catalogue;
 use crate::catalogue::prices::Price;
 use crate::id::{KeyId, ModelName, ProviderName};
-use crate::policy::{ChoicePer, KeyPolicy, ModelPolicy, ProviderPolicy};
+use crate::policy::{ChoicePer, KeyPolicy, ModelPolicy, ProviderPolicy, RATES, WEIGHTS};
 use crate::protocol::request::Strategy;
 
 /// A checked provider, and the sources of its secrets.

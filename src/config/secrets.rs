@@ -1,7 +1,8 @@
 //! Where the secret of a key comes from, and fetching it from there.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -10,6 +11,7 @@ use zeroize::Zeroizing;
 use super::tree::Node;
 use super::value::{Wrong, text};
 use crate::environment::Environment;
+use crate::id::KeyId;
 use crate::secret::{InvalidSecret, SECRET_MAX, Secret};
 
 /// Where the secret of a key comes from.
@@ -22,6 +24,29 @@ pub enum SecretSource {
     Path(PathBuf),
     /// It is this systemd credential (`credential:NAME`): a file in `$CREDENTIALS_DIRECTORY`, see systemd.exec(5).
     Credential(String),
+}
+
+/// The secrets, each as it was fetched from its source, once. Its `Debug` shows none of them.
+#[derive(Default)]
+pub struct Fetched(BTreeMap<KeyId, Result<Secret, SecretUnavailable>>);
+
+impl Fetched {
+    /// Fetches every secret. Slow where a source is: a file may lie on a disk that does not answer.
+    #[must_use]
+    pub fn from_sources(sources: &BTreeMap<KeyId, SecretSource>, env: &Environment) -> Self {
+        Self(sources.iter().map(|(id, source)| (id.clone(), source.read(env))).collect())
+    }
+
+    /// Every key that has a source, with its secret or why there is none.
+    pub fn iter(&self) -> impl Iterator<Item = (&KeyId, &Result<Secret, SecretUnavailable>)> {
+        self.0.iter()
+    }
+}
+
+impl fmt::Debug for Fetched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
 }
 
 /// Why a secret can't be fetched from its source. It never holds the secret.
@@ -40,6 +65,12 @@ pub enum SecretUnavailable {
         path: PathBuf,
         /// What the system says.
         source: io::Error,
+    },
+    /// What is there is no regular file: reading a pipe or a device could wait for ever.
+    #[error("{} is no regular file: put the secret into one, or use `env:NAME` or `credential:NAME`", path.display())]
+    NoFile {
+        /// What has the name.
+        path: PathBuf,
     },
     /// There are no systemd credentials.
     #[error("there is no credential `{name}`: $CREDENTIALS_DIRECTORY is not set; write `LoadCredential={name}:PATH` in the unit")]
@@ -98,6 +129,10 @@ impl fmt::Debug for SecretSource {
 
 fn content(path: &Path) -> Result<Result<Secret, InvalidSecret>, SecretUnavailable> {
     let unreadable = |source| SecretUnavailable::Unreadable { path: path.to_owned(), source };
+    // Before it is opened: that alone waits for ever at a pipe which nobody writes to.
+    if !fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(SecretUnavailable::NoFile { path: path.to_owned() });
+    }
     // One allocation, so that no half-read copy is left behind; white space round a secret is allowed.
     let mut text = Zeroizing::new(String::with_capacity(SECRET_MAX + 1024));
     let limit = u64::try_from(SECRET_MAX + 1024).unwrap_or(u64::MAX);
@@ -176,6 +211,18 @@ mod tests {
         assert!(text(SecretSource::Credential("none".to_owned())).unwrap_err().contains("can't read"));
         let bare = SecretSource::Credential("cred".to_owned()).read(&Environment::default());
         assert!(bare.err().unwrap().to_string().contains("LoadCredential=cred"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_regular_file_is_refused_unopened() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        for place in [socket, directory.path().to_owned()] {
+            let why = SecretSource::Path(place.clone()).read(&Environment::default()).err().unwrap().to_string();
+            assert!(why.starts_with(&format!("{} is no regular file", place.display())), "{why}");
+        }
     }
 
     #[test]

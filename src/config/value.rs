@@ -12,14 +12,8 @@ use crate::money::{InvalidUsd, Usd};
 use crate::protocol::request::Strategy;
 use crate::time::Span;
 
-/// Requests an hour that a limit may allow.
-pub(super) const RATES: RangeInclusive<u64> = 1..=1_000_000_000;
-
 /// Tokens that an answer may be allowed.
 pub(super) const TOKENS: RangeInclusive<u64> = 1..=1_000_000_000;
-
-/// Weights that a key may have.
-pub(super) const WEIGHTS: RangeInclusive<u64> = 1..=1_000_000;
 
 /// What is wrong with a value, and what may stand there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -185,6 +179,7 @@ pub(super) fn base_url(node: &Node) -> Result<BaseUrl, Wrong> {
 mod tests {
     use super::super::tree::At;
     use super::*;
+    use crate::policy::RATES;
 
     fn node(value: Value) -> Node {
         Node { at: At::File(0), value }

@@ -2,17 +2,15 @@
 
 use super::Settings;
 use crate::catalogue::shape::{self, Fit};
-use crate::environment::Environment;
 use crate::id::KeyId;
 use crate::secret::Secret;
 
-/// Fetches every secret once, and adds a warning for each that is not as it should be. None of them is an error:
-/// the other keys can work.
-pub(super) fn look_at_secrets(settings: &mut Settings, env: &Environment) {
-    let mut seen: Vec<(Secret, &KeyId)> = Vec::new();
+/// Adds a warning for each secret that is not as it should be. None of them is an error: the other keys can work.
+pub(super) fn look_at_secrets(settings: &mut Settings) {
+    let mut seen: Vec<(&Secret, &KeyId)> = Vec::new();
     let mut warnings = Vec::new();
-    for (id, source) in &settings.secrets {
-        let secret = match source.read(env) {
+    for (id, fetched) in settings.fetched.iter() {
+        let secret = match fetched {
             Ok(secret) => secret,
             Err(why) => {
                 warnings.push(format!("key {id}: {why}"));
@@ -20,7 +18,7 @@ pub(super) fn look_at_secrets(settings: &mut Settings, env: &Environment) {
             }
         };
         let kind = settings.policy.provider(&id.provider).map_or("", |provider| provider.kind);
-        let fit = shape::check(kind, &secret);
+        let fit = shape::check(kind, secret);
         if settings.key_validation && matches!(fit, Fit::Unusual | Fit::Foreign(_)) {
             warnings.push(format!("key {id}: {}", shape::message(kind, fit)));
         }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::config::{self, Settings};
 use crate::ctl::console::{Console, Form};
 use crate::ctl::failure::Failure;
-use crate::ctl::print::{Style, Tone, clean, counted};
+use crate::ctl::print::{Style, Tone, clean, clean_lines, counted};
 
 const HELP: &str = "\
 Without FILE and --config, the file is looked for where gollmd does: $GOLLM_CONFIG, then
@@ -87,7 +87,7 @@ impl Checked {
 
 fn render(checked: &Checked, style: Style, out: &mut dyn Write) -> io::Result<()> {
     for warning in &checked.warnings {
-        writeln!(out, "{} {}", style.paint(Tone::Warning, "warning:"), clean(warning))?;
+        writeln!(out, "{} {}", style.paint(Tone::Warning, "warning:"), clean_lines(warning))?;
     }
     let file = checked.file.as_ref().map_or_else(|| "the environment alone".to_owned(), |file| file.display().to_string());
     let Checked { providers, keys, .. } = checked;

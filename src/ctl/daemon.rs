@@ -8,6 +8,7 @@ use crate::client::blocking::Client;
 use crate::client::{Attempt, Error};
 use crate::ctl::failure::Failure;
 use crate::environment::Environment;
+use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::reply::Reply;
 use crate::protocol::request::Op;
 
@@ -44,6 +45,10 @@ impl Link {
 
 fn failure(op: &'static str, error: Error) -> Failure {
     match error {
+        Error::NoDaemon { tried } if tried.iter().any(|attempt| attempt.why == ErrorKind::PermissionDenied) => Failure::Refused {
+            op,
+            reply: ErrorReply::new(ErrorCode::Denied, format!("tried {}: only root and the daemon's own user are served", places(&tried))),
+        },
         Error::NoDaemon { tried } => Failure::NoDaemon { tried: places(&tried) },
         Error::Refused(reply) => Failure::Refused { op, reply },
         other => Failure::NoAnswer { op, why: other.to_string() },
@@ -70,5 +75,10 @@ mod tests {
         let attempt = |path: &str, why| Attempt { endpoint: Endpoint::at(path), why };
         let tried = [attempt("/a.sock", ErrorKind::ConnectionRefused), attempt("/b.sock", ErrorKind::PermissionDenied)];
         assert_eq!(places(&tried), "/a.sock (nobody listens), /b.sock (permission denied)");
+        let [missing, closed] = tried;
+        assert_eq!(failure("connect", Error::NoDaemon { tried: vec![missing.clone()] }).status(), 3);
+        let denied = failure("connect", Error::NoDaemon { tried: vec![missing, closed] });
+        assert_eq!(denied.status(), 4);
+        assert!(denied.to_string().ends_with("only root and the daemon's own user are served"), "{denied}");
     }
 }

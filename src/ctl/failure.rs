@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use crate::ctl::console::Form;
-use crate::ctl::print::{clean, span_words};
+use crate::ctl::print::{clean_lines, span_words};
 use crate::protocol::error::{ErrorCode, ErrorReply};
 
 /// Why a command failed.
@@ -20,7 +20,7 @@ pub(crate) enum Failure {
         tried: String,
     },
     /// The daemon said no.
-    #[error("{op} failed: {}", clean(&.reply.message))]
+    #[error("{op} failed: {}", clean_lines(&.reply.message))]
     Refused {
         /// What was asked.
         op: &'static str,

@@ -138,7 +138,12 @@ fn width(text: &str) -> usize {
     text.chars().count()
 }
 
-/// A text of somebody else's, without the control characters that a terminal would obey.
+/// A text of somebody else's of one or more lines, each [`clean`] and those after the first indented.
+pub(crate) fn clean_lines(text: &str) -> String {
+    text.lines().map(clean).collect::<Vec<_>>().join("\n  ")
+}
+
+/// A line of somebody else's, without the control characters that a terminal would obey.
 pub(crate) fn clean(text: &str) -> Cow<'_, str> {
     if text.chars().any(char::is_control) { text.replace(char::is_control, "?").into() } else { text.into() }
 }
@@ -221,6 +226,12 @@ mod tests {
         assert_eq!(Style::of(false, &none), Style::Plain);
         assert_eq!(Style::of(true, &no_colour), Style::Plain);
         assert_eq!(Style::of(true, &dumb), Style::Plain);
+    }
+
+    #[test]
+    fn a_text_of_several_lines_keeps_them() {
+        assert_eq!(clean_lines("it does not load:\na:1:2: x\u{1b}[2J\nb"), "it does not load:\n  a:1:2: x?[2J\n  b");
+        assert_eq!(clean("a\nb"), "a?b");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::ctl::console::{Console, Form};
 use crate::ctl::failure::Failure;
-use crate::ctl::print::{Cell, Side, Style, Table, Tone, against, clean, counted, moment, span_words, until};
+use crate::ctl::print::{Cell, Side, Style, Table, Tone, against, clean, clean_lines, counted, moment, span_words, until};
 use crate::money::Usd;
 use crate::protocol::reply::{self, GlobalStatus, ProviderStatus, Reply};
 use crate::protocol::request::Op;
@@ -109,7 +109,7 @@ fn render(status: &reply::Status, style: Style, now: Timestamp, out: &mut dyn Wr
         writeln!(out, "{note} today: no price is known for their model, so they count as $0.00")?;
     }
     for warning in &status.warnings {
-        writeln!(out, "{} {}", style.paint(Tone::Warning, "warning:"), clean(warning))?;
+        writeln!(out, "{} {}", style.paint(Tone::Warning, "warning:"), clean_lines(warning))?;
     }
     Ok(())
 }

@@ -1,17 +1,20 @@
 //! Admins' acts: keys that are set and removed, and the configuration read again.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::catalogue::{self, shape};
+use crate::config::secrets::Fetched;
 use crate::config::{self, Settings};
 use crate::daemon::answer::{Answer, Asker, when_durable};
 use crate::daemon::safe::{KeySettings, Origin, Safe, seal};
 use crate::daemon::state::{Core, Live, Shared};
 use crate::id::{KeyId, ProviderName};
+use crate::money::{USD_MAX, Usd};
 use crate::platform::{Phase, notify};
-use crate::policy::{ChoicePer, Policy, ProviderPolicy};
+use crate::policy::{ChoicePer, Policy, ProviderPolicy, RATES, WEIGHTS};
 use crate::probe::Prober;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::reply::Reply;
@@ -19,7 +22,7 @@ use crate::protocol::request::KeySet;
 use crate::time::Clock;
 
 /// Does an act that must be durable, and tells the audit log of it.
-pub(crate) fn act(shared: &Arc<Shared>, asker: Asker, name: &str, act: impl FnOnce(&mut Core) -> Result<(), ErrorReply>) -> Answer {
+pub(crate) fn act(shared: &Arc<Shared>, asker: Asker, name: &str, key: &KeyId, act: impl FnOnce(&mut Core) -> Result<(), ErrorReply>) -> Answer {
     let mut core = shared.lock();
     let result = core.writable().and_then(|()| act(&mut core));
     let answer = match &result {
@@ -27,16 +30,16 @@ pub(crate) fn act(shared: &Arc<Shared>, asker: Asker, name: &str, act: impl FnOn
         Err(refused) => Answer::Now(Reply::Error(refused.clone())),
     };
     drop(core);
-    audit(shared, asker, name, &result);
+    audit(shared, asker, name, Some(key), &result);
     answer
 }
 
-fn audit(shared: &Shared, asker: Asker, act: &str, result: &Result<(), ErrorReply>) {
+fn audit(shared: &Shared, asker: Asker, act: &str, key: Option<&KeyId>, result: &Result<(), ErrorReply>) {
     if !shared.live().settings.audit_logging {
         return;
     }
     let result = result.as_ref().map_or_else(|refused| refused.code.name(), |()| "done");
-    tracing::info!(target: "gollm::audit", uid = %asker.caller.uid, pid = asker.pid, act, result, "admin");
+    tracing::info!(target: "gollm::audit", uid = %asker.caller.uid, pid = asker.pid, act, key = key.map(tracing::field::display), result, "admin");
 }
 
 fn refused(message: String) -> ErrorReply {
@@ -52,7 +55,7 @@ pub(crate) fn key_set(shared: &Shared, core: &mut Core, request: &KeySet) -> Res
     if matches!(fit, shape::Fit::Foreign(_)) {
         return Err(refused(format!("the secret was not kept: {}", shape::message(provider.kind, fit))));
     }
-    let configured = live.settings.policy.provider(&id.provider).is_some_and(|provider| provider.key(&id.key).is_some());
+    let configured = is_configured(&live.settings, &id);
     let has_settings = request.rate_limit.is_some()
         || request.cost_limit.is_some()
         || request.enabled.is_some()
@@ -61,19 +64,10 @@ pub(crate) fn key_set(shared: &Shared, core: &mut Core, request: &KeySet) -> Res
     if configured && has_settings {
         return Err(refused(format!("`{id}` stands in the configuration: change its limits there and reload; its secret can be set without them")));
     }
-    if request.weight == Some(0) || request.rate_limit == Some(0) {
-        return Err(refused("`weight` and `rate_limit` are at least 1; to keep a key from being used, disable it".to_owned()));
-    }
-    let over =
-        live.settings.secrets.get(&id).and_then(|source| source.read(&shared.environment).ok()).map(|secret| shared.vault.fingerprint(&secret));
+    within_bounds(request)?;
+    let over = core.safe.entry(&id).and_then(|entry| entry.configured_fingerprint()).map(str::to_owned);
     let kept = core.safe.entry(&id).and_then(|entry| settings_of(&entry.origin));
-    let settings = if configured {
-        None
-    } else if has_settings || kept.is_none() {
-        Some(KeySettings::of(request))
-    } else {
-        kept
-    };
+    let settings = if configured { None } else { Some(KeySettings::of(request, kept)) };
     let sealed = seal(&shared.vault, &id, &request.secret, &Origin::Set { over, settings }).map_err(|why| failed(&id, &why))?;
     core.keep_secret(shared, &id, sealed).map_err(|why| failed(&id, &why))?;
     let policy = whole_policy(&live.settings, &core.safe);
@@ -81,6 +75,27 @@ pub(crate) fn key_set(shared: &Shared, core: &mut Core, request: &KeySet) -> Res
     let now = shared.clock.now();
     core.broker.secret_replaced(&id, now);
     Ok(())
+}
+
+/// The bounds of a configuration file hold here too.
+fn within_bounds(request: &KeySet) -> Result<(), ErrorReply> {
+    let out_of = |field: &str, bounds: &RangeInclusive<u64>| {
+        Err(refused(format!("`{field}` is a whole number from {} to {}; to keep a key from being used, disable it", bounds.start(), bounds.end())))
+    };
+    if request.rate_limit.is_some_and(|limit| !RATES.contains(&limit)) {
+        return out_of("rate_limit", &RATES);
+    }
+    if request.weight.is_some_and(|weight| !WEIGHTS.contains(&u64::from(weight))) {
+        return out_of("weight", &WEIGHTS);
+    }
+    if request.cost_limit.is_some_and(|limit| limit < Usd::ZERO || limit > USD_MAX) {
+        return Err(refused(format!("`cost_limit` is from 0 to {} dollars", USD_MAX.dollars())));
+    }
+    Ok(())
+}
+
+fn is_configured(settings: &Settings, id: &KeyId) -> bool {
+    settings.policy.provider(&id.provider).is_some_and(|provider| provider.key(&id.key).is_some())
 }
 
 fn failed(id: &KeyId, why: &crate::daemon::safe::SafeError) -> ErrorReply {
@@ -98,7 +113,7 @@ fn settings_of(origin: &Origin) -> Option<KeySettings> {
 /// Retires a key that `key_set` added.
 pub(crate) fn key_remove(shared: &Shared, core: &mut Core, id: &KeyId) -> Result<(), ErrorReply> {
     let live = shared.live();
-    if live.settings.policy.provider(&id.provider).is_some_and(|provider| provider.key(&id.key).is_some()) {
+    if is_configured(&live.settings, id) {
         return Err(refused(format!(
             "`{id}` stands in the configuration: remove it there and reload; `gollmctl key disable {id}` keeps it from being used"
         )));
@@ -109,7 +124,23 @@ pub(crate) fn key_remove(shared: &Shared, core: &mut Core, id: &KeyId) -> Result
     core.erase_secret(id);
     let policy = whole_policy(&live.settings, &core.safe);
     core.broker.reconfigure(policy);
+    core.broker.key_removed(id, shared.clock.now());
     Ok(())
+}
+
+/// Lets a key be used again: enables one that `key_set` added, and lifts what sets the key aside.
+pub(crate) fn key_enable(shared: &Shared, core: &mut Core, id: &KeyId) -> Result<(), ErrorReply> {
+    let live = shared.live();
+    let entry = core.safe.entry(id).filter(|_| !is_configured(&live.settings, id)).cloned();
+    let changed = entry.as_ref().and_then(|entry| settings_of(&entry.origin)).and_then(KeySettings::enabled);
+    if let (Some(entry), Some(settings)) = (entry, changed) {
+        let origin = Origin::Set { over: entry.configured_fingerprint().map(str::to_owned), settings: Some(settings) };
+        let sealed = entry.open(&shared.vault).and_then(|secret| seal(&shared.vault, id, &secret, &origin)).map_err(|why| failed(id, &why))?;
+        core.keep_secret(shared, id, sealed).map_err(|why| failed(id, &why))?;
+        let policy = whole_policy(&live.settings, &core.safe);
+        core.broker.reconfigure(policy);
+    }
+    core.decide(shared, |broker, moment| broker.key_enable(id, moment))
 }
 
 /// The provider as configured, or as the catalogue knows it.
@@ -158,14 +189,14 @@ pub(crate) fn whole_policy(settings: &Settings, safe: &Safe) -> Policy {
     policy
 }
 
-/// Brings the secrets in line with the configuration: reads those that it names, retires those that left. Returns what
+/// Brings the secrets in line with the configuration: takes up those that it gives, retires those that left. Returns what
 /// an admin should know.
-pub(crate) fn take_secrets(shared: &Shared, core: &mut Core, settings: &Settings) -> Vec<String> {
+pub(crate) fn take_secrets(shared: &Shared, core: &mut Core, settings: &Settings, fetched: &Fetched) -> Vec<String> {
     let mut warnings = Vec::new();
     let now = shared.clock.now();
-    for (id, source) in &settings.secrets {
+    for (id, secret) in fetched.iter() {
         let known = core.safe.entry(id).cloned();
-        let secret = match source.read(&shared.environment) {
+        let secret = match secret {
             Ok(secret) => secret,
             Err(why) if known.is_some() => {
                 warnings.push(format!("{id}: {why}; the secret that was kept before is used"));
@@ -176,7 +207,7 @@ pub(crate) fn take_secrets(shared: &Shared, core: &mut Core, settings: &Settings
                 continue;
             }
         };
-        let fingerprint = shared.vault.fingerprint(&secret);
+        let fingerprint = shared.vault.fingerprint(secret);
         match known {
             Some(entry) if entry.fingerprint == fingerprint && entry.origin == Origin::Configured => continue,
             Some(entry) if matches!(&entry.origin, Origin::Set { over: Some(over), .. } if *over == fingerprint) => {
@@ -187,7 +218,7 @@ pub(crate) fn take_secrets(shared: &Shared, core: &mut Core, settings: &Settings
             }
             _ => {}
         }
-        let kept = seal(&shared.vault, id, &secret, &Origin::Configured).and_then(|sealed| core.keep_secret(shared, id, sealed));
+        let kept = seal(&shared.vault, id, secret, &Origin::Configured).and_then(|sealed| core.keep_secret(shared, id, sealed));
         match kept {
             Ok(()) => core.broker.secret_replaced(id, now),
             Err(why) => warnings.push(format!("{id}: {why}; the key can't be used")),
@@ -200,9 +231,12 @@ pub(crate) fn take_secrets(shared: &Shared, core: &mut Core, settings: &Settings
 
 /// Erases the secrets of keys that left the configuration.
 fn retire(core: &mut Core, settings: &Settings) {
-    let configured = |id: &KeyId| settings.policy.provider(&id.provider).is_some_and(|provider| provider.key(&id.key).is_some());
-    let left: Vec<KeyId> =
-        core.safe.entries().filter(|(id, entry)| !configured(id) && settings_of(&entry.origin).is_none()).map(|(id, _)| id.clone()).collect();
+    let left: Vec<KeyId> = core
+        .safe
+        .entries()
+        .filter(|(id, entry)| !is_configured(settings, id) && settings_of(&entry.origin).is_none())
+        .map(|(id, _)| id.clone())
+        .collect();
     for id in left {
         core.erase_secret(&id);
     }
@@ -218,10 +252,10 @@ fn seal_off(core: &mut Core) {
 }
 
 /// Applies settings: secrets, policy, and then what hangs on both. Returns what an admin should know.
-pub(crate) fn apply(shared: &Shared, core: &mut Core, settings: &Settings) -> Vec<String> {
+pub(crate) fn apply(shared: &Shared, core: &mut Core, settings: &Settings, fetched: &Fetched) -> Vec<String> {
     let policy = whole_policy(settings, &core.safe);
     core.broker.reconfigure(policy);
-    let warnings = take_secrets(shared, core, settings);
+    let warnings = take_secrets(shared, core, settings, fetched);
     let policy = whole_policy(settings, &core.safe);
     core.broker.reconfigure(policy);
     seal_off(core);
@@ -260,14 +294,15 @@ pub(crate) async fn reload(shared: Arc<Shared>, asker: Option<Asker>) -> Reply {
     };
     if let Some(asker) = asker {
         let result = if let Reply::Error(refused) = &reply { Err(refused.clone()) } else { Ok(()) };
-        audit(&shared, asker, "reload", &result);
+        audit(&shared, asker, "reload", None, &result);
     }
     reply
 }
 
-fn take_up(shared: &Shared, settings: Settings, prober: Prober) -> tokio::sync::oneshot::Receiver<Result<(), String>> {
+fn take_up(shared: &Shared, mut settings: Settings, prober: Prober) -> tokio::sync::oneshot::Receiver<Result<(), String>> {
+    let fetched = std::mem::take(&mut settings.fetched);
     let mut core = shared.lock();
-    let mut warnings = apply(shared, &mut core, &settings);
+    let mut warnings = apply(shared, &mut core, &settings, &fetched);
     let before = shared.live();
     if before.settings.encrypt_keys != settings.encrypt_keys || before.settings.master != settings.master {
         warnings.push("`encrypt_keys` and `master` take effect when gollmd is restarted".to_owned());

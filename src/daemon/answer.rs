@@ -95,18 +95,22 @@ pub(crate) fn answer(shared: &Arc<Shared>, asker: Asker, op: Op) -> Answer {
             Answer::Later(Box::pin(statistics(Arc::clone(shared), request)))
         }
         Op::Validate(request) => Answer::Later(Box::pin(checker::validate(Arc::clone(shared), request))),
-        Op::KeySet(request) => admin::act(shared, asker, "key_set", |core| admin::key_set(shared, core, &request)),
-        Op::KeyRemove(request) => admin::act(shared, asker, "key_remove", |core| {
-            admin::key_remove(shared, core, &KeyId { provider: request.provider, key: request.key_name })
-        }),
+        Op::KeySet(request) => {
+            let id = KeyId { provider: request.provider.clone(), key: request.key_name.clone() };
+            admin::act(shared, asker, "key_set", &id, |core| admin::key_set(shared, core, &request))
+        }
+        Op::KeyRemove(request) => {
+            let id = KeyId { provider: request.provider, key: request.key_name };
+            admin::act(shared, asker, "key_remove", &id, |core| admin::key_remove(shared, core, &id))
+        }
         Op::KeyEnable(request) => {
             let id = KeyId { provider: request.provider, key: request.key_name };
-            admin::act(shared, asker, "key_enable", |core| core.decide(shared, |broker, moment| broker.key_enable(&id, moment)))
+            admin::act(shared, asker, "key_enable", &id, |core| admin::key_enable(shared, core, &id))
         }
         Op::KeyDisable(request) => {
             let id = KeyId { provider: request.provider, key: request.key_name };
             let span = request.for_ms.map(Duration::from_millis);
-            admin::act(shared, asker, "key_disable", |core| core.decide(shared, |broker, moment| broker.key_disable(&id, span, moment)))
+            admin::act(shared, asker, "key_disable", &id, |core| core.decide(shared, |broker, moment| broker.key_disable(&id, span, moment)))
         }
         Op::Reload => {
             // It goes on though its caller leaves.

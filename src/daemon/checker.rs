@@ -1,13 +1,16 @@
 //! Checks of keys: on demand, and the round of health probes.
 
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use crate::catalogue::{self, shape};
+use crate::catalogue;
+use crate::catalogue::shape::{self, Fit};
 use crate::daemon::state::Shared;
-use crate::id::KeyId;
+use crate::id::{KeyId, ProviderName};
 use crate::policy::ProviderPolicy;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::reply::{KeyVerdict, Reply, Validation};
@@ -70,28 +73,39 @@ fn validation(id: KeyId, verdict: KeyVerdict, message: String) -> Validation {
 }
 
 async fn check(shared: &Shared, provider: &ProviderPolicy, id: KeyId, format_only: bool) -> Validation {
-    let secret = shared.secret_of(&id).map(|entry| entry.open(&shared.vault));
-    let secret = match secret {
-        Some(Ok(secret)) => secret,
-        Some(Err(_)) => return validation(id, KeyVerdict::Invalid, "Its secret can't be opened; set it again".to_owned()),
-        None => return validation(id, KeyVerdict::Invalid, "It has no secret; set it with `gollmctl key set`".to_owned()),
+    let Some(entry) = shared.secret_of(&id) else {
+        return validation(id, KeyVerdict::Invalid, "It has no secret; set it with `gollmctl key set`".to_owned());
+    };
+    let Ok(secret) = entry.open(&shared.vault) else {
+        return validation(id, KeyVerdict::Invalid, "Its secret can't be opened; set it again".to_owned());
     };
     if format_only {
         let fit = shape::check(provider.kind, &secret);
-        let verdict = if matches!(fit, shape::Fit::Foreign(_)) { KeyVerdict::Invalid } else { KeyVerdict::Valid };
-        return validation(id, verdict, shape::message(provider.kind, fit));
+        return validation(id, verdict_of(fit), shape::message(provider.kind, fit));
     }
-    probe(shared, provider, id, &secret).await
+    probe(shared, provider, id, &entry.fingerprint, &secret).await
 }
 
-/// One live check, which the broker takes note of.
-async fn probe(shared: &Shared, provider: &ProviderPolicy, id: KeyId, secret: &Secret) -> Validation {
+/// Providers change their shapes: one that is not documented proves nothing.
+const fn verdict_of(fit: Fit) -> KeyVerdict {
+    match fit {
+        Fit::Fits | Fit::Undocumented => KeyVerdict::Valid,
+        Fit::Unusual => KeyVerdict::Inconclusive,
+        Fit::Foreign(_) => KeyVerdict::Invalid,
+    }
+}
+
+/// One live check, which the broker takes note of while the key still has the secret of that fingerprint.
+async fn probe(shared: &Shared, provider: &ProviderPolicy, id: KeyId, fingerprint: &str, secret: &Secret) -> Validation {
     let Some(kind) = catalogue::find(provider.kind) else {
         return validation(id, KeyVerdict::Inconclusive, format!("The API `{}` is not in the catalogue", provider.kind));
     };
     let prober = Arc::clone(&shared.live().prober);
     let checked = prober.check(kind, &provider.base_url, secret).await;
     let mut core = shared.lock();
+    if core.safe.entry(&id).is_none_or(|entry| entry.fingerprint != fingerprint) {
+        return validation(id, KeyVerdict::Inconclusive, "Its secret was changed meanwhile; validate it again".to_owned());
+    }
     core.decide(shared, |broker, moment| broker.probed(&id, checked.verdict, checked.outcome, checked.account, moment));
     core.wake_journal(shared);
     drop(core);
@@ -101,45 +115,77 @@ async fn probe(shared: &Shared, provider: &ProviderPolicy, id: KeyId, secret: &S
 
 /// Probes keys in the background, one at a time a provider, until the daemon ends.
 ///
-/// Keys that wait for a probe come when they are due, the others once in `health_check_interval`; those that were used
-/// with success since are passed over.
+/// Keys that wait for a probe come first and when they are due, the others once in `health_check_interval`; those that
+/// were used with success since are passed over. No provider waits for another one's answer.
 pub(crate) async fn rounds(shared: Arc<Shared>) {
     let mut last_round = if shared.live().settings.key_validation { None } else { Some(shared.clock.now().steady) };
+    let mut queue = Queue::default();
+    let mut probes = JoinSet::new();
     loop {
         let now = shared.clock.now();
-        let due = shared.lock().broker.probes_due(now, last_round);
-        let interval = shared.lock().broker.policy().health_check_interval;
+        let (due, interval) = {
+            let core = shared.lock();
+            (core.broker.probes_due(now, last_round), core.broker.policy().health_check_interval)
+        };
         if last_round.is_none_or(|last| last.after(interval) <= now.steady) {
             last_round = Some(now.steady);
         }
-        probe_each(&shared, due).await;
-        let pause = pause(&shared, last_round.unwrap_or(now.steady).after(interval));
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = shared.suspect.notified() => {}
+        queue.put_first(due);
+        let mut pause = pin!(tokio::time::sleep(pause(&shared, last_round.unwrap_or(now.steady).after(interval))));
+        loop {
+            while let Some(id) = queue.next() {
+                probes.spawn(probe_in_round(Arc::clone(&shared), id));
+            }
+            tokio::select! {
+                () = &mut pause => break,
+                () = shared.suspect.notified() => break,
+                Some(done) = probes.join_next() => queue.done(done.as_ref().ok()),
+            }
         }
     }
 }
 
-async fn probe_each(shared: &Arc<Shared>, due: Vec<KeyId>) {
-    let mut providers: std::collections::BTreeMap<crate::id::ProviderName, Vec<KeyId>> = std::collections::BTreeMap::new();
-    for id in due {
-        providers.entry(id.provider.clone()).or_default().push(id);
+async fn probe_in_round(shared: Arc<Shared>, id: KeyId) -> ProviderName {
+    let name = id.provider.clone();
+    let provider = shared.lock().broker.policy().provider(&name).cloned();
+    let entry = shared.secret_of(&id);
+    let secret = entry.as_ref().and_then(|entry| entry.open(&shared.vault).ok());
+    if let (Some(provider), Some(entry), Some(secret)) = (provider, entry, secret) {
+        probe(&shared, &provider, id, &entry.fingerprint, &secret).await;
     }
-    let mut checks = JoinSet::new();
-    for (name, keys) in providers {
-        let shared = Arc::clone(shared);
-        checks.spawn(async move {
-            for id in keys {
-                let provider = shared.lock().broker.policy().provider(&name).cloned();
-                let secret = shared.secret_of(&id).and_then(|entry| entry.open(&shared.vault).ok());
-                if let (Some(provider), Some(secret)) = (provider, secret) {
-                    probe(&shared, &provider, id, &secret).await;
-                }
-            }
-        });
+    name
+}
+
+/// Keys to probe, in order, and the one of each provider that is being probed.
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: VecDeque<KeyId>,
+    under_way: BTreeMap<ProviderName, KeyId>,
+}
+
+impl Queue {
+    /// Puts keys before those that wait already, each once.
+    fn put_first(&mut self, mut due: Vec<KeyId>) {
+        due.retain(|id| self.under_way.get(&id.provider) != Some(id));
+        let known: HashSet<&KeyId> = due.iter().collect();
+        self.waiting.retain(|id| !known.contains(id));
+        self.waiting = due.into_iter().chain(self.waiting.drain(..)).collect();
     }
-    while checks.join_next().await.is_some() {}
+
+    /// The next key whose provider is not being asked.
+    fn next(&mut self) -> Option<KeyId> {
+        let place = self.waiting.iter().position(|id| !self.under_way.contains_key(&id.provider))?;
+        let id = self.waiting.remove(place)?;
+        self.under_way.insert(id.provider.clone(), id.clone());
+        Some(id)
+    }
+
+    /// The provider has answered.
+    fn done(&mut self, provider: Option<&ProviderName>) {
+        if let Some(provider) = provider {
+            self.under_way.remove(provider);
+        }
+    }
 }
 
 /// How long until the next probe is due, with a little chance in it, so that rounds of many machines spread.
@@ -147,4 +193,33 @@ fn pause(shared: &Shared, next_round: Steady) -> Duration {
     let now = shared.clock.now().steady;
     let next = shared.lock().broker.next_probe().map_or(next_round, |next| next.min(next_round));
     next.since(now).max(Duration::from_secs(1)).mul_f64(1.0 + fastrand::f64() * 0.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(names: &[&str]) -> Vec<KeyId> {
+        names.iter().map(|name| name.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn no_provider_waits_for_another_and_suspects_come_first() {
+        let mut queue = Queue::default();
+        let next = |queue: &mut Queue| queue.next().map(|id| id.to_string());
+        queue.put_first(ids(&["slow/a", "slow/b", "slow/c", "fast/a"]));
+        assert_eq!(next(&mut queue).as_deref(), Some("slow/a"));
+        assert_eq!(next(&mut queue).as_deref(), Some("fast/a"));
+        assert_eq!(next(&mut queue), None);
+        // A suspect, and the key that is being probed, which is due for as long as that takes.
+        queue.put_first(ids(&["slow/c", "slow/a", "fast/b"]));
+        assert_eq!(next(&mut queue), None);
+        queue.done(Some(&"fast".parse().unwrap()));
+        assert_eq!(next(&mut queue).as_deref(), Some("fast/b"));
+        queue.done(Some(&"slow".parse().unwrap()));
+        assert_eq!(next(&mut queue).as_deref(), Some("slow/c"));
+        queue.done(Some(&"slow".parse().unwrap()));
+        assert_eq!(next(&mut queue).as_deref(), Some("slow/b"));
+        assert!(queue.waiting.is_empty());
+    }
 }

@@ -1,6 +1,6 @@
 //! What happened, told to the log: one line for each event worth reading.
 
-use crate::event::Event;
+use crate::event::{AccountKey, Event};
 use crate::protocol::reply::KeyState;
 use crate::time::{Now, Timestamp};
 
@@ -33,7 +33,15 @@ fn one(event: &Event) {
         }
         Event::Account { account, health } => {
             let state = health.state(crate::time::Steady::from_millis(0)).map_or(KeyState::Healthy, |(state, ..)| state);
-            tracing::warn!(account = ?account, state = %state, "account state");
+            let (provider, account) = match account {
+                AccountKey::Own(provider, key) => (provider, key.as_str()),
+                AccountKey::Named(provider, account) => (provider, account.as_str()),
+            };
+            if state.is_healthy() {
+                tracing::info!(provider = %provider, account, state = %state, "account state")
+            } else {
+                tracing::warn!(provider = %provider, account, state = %state, "account state")
+            }
         }
         Event::AccountLearned { key, account } => tracing::info!(key = %key, account = %account, "the key's account is known"),
         Event::Alerted { key: Some(key), .. } => tracing::warn!(key = %key, "a key's cost today has passed the alert threshold of its cost_limit"),

@@ -44,15 +44,21 @@ pub(crate) struct KeySettings {
 }
 
 impl KeySettings {
-    /// Those that `key_set` asks for.
-    pub(crate) fn of(request: &KeySet) -> Self {
+    /// Those that `key_set` asks for; what it does not name stays as it was kept.
+    pub(crate) fn of(request: &KeySet, kept: Option<Self>) -> Self {
+        let kept = kept.unwrap_or_default();
         Self {
-            rate_limit: request.rate_limit,
-            cost_limit: request.cost_limit,
-            enabled: request.enabled.unwrap_or(true),
-            weight: request.weight.unwrap_or(1),
-            account: request.account.clone(),
+            rate_limit: request.rate_limit.or(kept.rate_limit),
+            cost_limit: request.cost_limit.or(kept.cost_limit),
+            enabled: request.enabled.unwrap_or(kept.enabled),
+            weight: request.weight.unwrap_or(kept.weight),
+            account: request.account.clone().or(kept.account),
         }
+    }
+
+    /// The same settings, enabled; none: they are already.
+    pub(crate) fn enabled(self) -> Option<Self> {
+        (!self.enabled).then_some(Self { enabled: true, ..self })
     }
 
     /// The key with these settings.
@@ -65,6 +71,12 @@ impl KeySettings {
             weight: self.weight,
             account: self.account.clone(),
         }
+    }
+}
+
+impl Default for KeySettings {
+    fn default() -> Self {
+        Self { rate_limit: None, cost_limit: None, enabled: true, weight: 1, account: None }
     }
 }
 
@@ -131,6 +143,14 @@ pub(crate) fn seal(vault: &Vault, id: &KeyId, secret: &Secret, origin: &Origin) 
 }
 
 impl Entry {
+    /// The fingerprint of the secret that the configuration gave last; none: it never gave one.
+    pub(crate) fn configured_fingerprint(&self) -> Option<&str> {
+        match &self.origin {
+            Origin::Configured => Some(&self.fingerprint),
+            Origin::Set { over, .. } => over.as_deref(),
+        }
+    }
+
     /// Opens the secret.
     pub(crate) fn open(&self, vault: &Vault) -> Result<Secret, SafeError> {
         Ok(decode(&vault.open(&place(&self.name), &self.sealed)?)?.0)

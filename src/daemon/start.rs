@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::access::Access;
 use crate::broker::{Broker, DamagedRecord, Record};
 use crate::config::problem::ConfigError;
+use crate::config::secrets::Fetched;
 use crate::config::{self, Settings};
 use crate::daemon::Options;
 use crate::daemon::journal::{CLOCK_KEY, shelf_of};
@@ -134,7 +135,8 @@ fn master(setting: config::MasterSetting) -> MasterSetting {
 /// Opens everything. The listener comes last: whoever can connect is served.
 pub(super) fn start(options: &Options, environment: Environment) -> Result<Started, StartError> {
     let file = config::locate(options.config.as_deref(), &environment)?;
-    let settings = config::load(file.as_deref(), &environment)?;
+    let mut settings = config::load(file.as_deref(), &environment)?;
+    let fetched = std::mem::take(&mut settings.fetched);
     let endpoint = endpoint(options, &environment)?;
     let directory = state_dir(options, &environment)?;
     if let Some(parent) = directory.parent() {
@@ -146,7 +148,8 @@ pub(super) fn start(options: &Options, environment: Environment) -> Result<Start
     let prober = Prober::new(settings.key_timeout, &environment)?;
     let (beginning, store) = rebuild(opened, settings, prober, environment, &endpoint)?;
     let shared = Arc::new(Shared::new(beginning));
-    apply(&shared);
+    apply(&shared, &fetched);
+    drop(fetched);
     let listener = Listener::bind(&endpoint)?;
     Ok(Started { shared, store, listener })
 }
@@ -223,14 +226,14 @@ fn clock_of(opened: &Opened, events: &[Event]) -> SystemClock {
 }
 
 /// Applies the settings to the rebuilt state.
-fn apply(shared: &Shared) {
+fn apply(shared: &Shared, fetched: &Fetched) {
     let live = shared.live();
     let mut core = shared.lock();
     core.broker.pass_on(Event::Clock(shared.clock.mark()));
     let mut warnings = live.warnings.clone();
     // Everything in the store and the journal is brought together at the first checkpoint.
     core.secrets_changed = core.safe.entries().map(|(id, _)| id.clone()).collect();
-    warnings.extend(admin::apply(shared, &mut core, &live.settings));
+    warnings.extend(admin::apply(shared, &mut core, &live.settings, fetched));
     drop(core);
     for warning in status::general_warnings(shared.master).iter().chain(&live.settings.warnings).chain(&warnings) {
         tracing::warn!("{warning}");

@@ -40,7 +40,7 @@ pub(crate) fn status(shared: &Shared) -> Status {
 pub(crate) fn general_warnings(master: MasterSource) -> Vec<String> {
     match master {
         MasterSource::File => vec![
-            "the master secret lies in a file beside the store: whoever can copy the state directory can read every key; use a systemd credential, the keyring or GOLLM_MASTER_PASSWORD".to_owned(),
+            "the master secret lies in `master.key` beside the store: whoever can copy the state directory can read every key; to avoid it, give a systemd credential or GOLLM_MASTER_PASSWORD at the first start of a new store".to_owned(),
         ],
         MasterSource::None => vec!["`encrypt_keys` is false: whoever can copy the state directory can read every key".to_owned()],
         _ => Vec::new(),

@@ -13,10 +13,6 @@ use super::keyring::{Ring, RingFault};
 use super::text::hex;
 use super::{StoreId, VaultError, cipher};
 
-/// Said at each start, where nobody has asked for the file.
-const BESIDE: &str = "the master secret lies in `master.key` beside what it protects: a copy of the state directory is a copy of all keys; \
-    give a systemd credential or GOLLM_MASTER_PASSWORD at the first start of a new store to avoid it";
-
 /// Longest master secret, in bytes.
 const LONGEST: usize = 64 * 1024;
 
@@ -79,6 +75,16 @@ impl MasterSource {
             Self::None => "set one of the sources, or `encrypt_keys: false`",
         }
     }
+
+    /// What mends it that the secret from here does not open a store that was made with `made_with`.
+    pub(super) fn mend_wrong(self, made_with: Self) -> String {
+        match (self, made_with) {
+            (_, Self::Prompt | Self::None) => "give the right one".to_owned(),
+            (used, made) if used == made => "give the right one".to_owned(),
+            (Self::Environment, made) => format!("unset GOLLM_MASTER_PASSWORD, or set `master.source` to `{}`", made.name()),
+            (_, made) => format!("set `master.source` to `{}`", made.name()),
+        }
+    }
 }
 
 impl fmt::Display for MasterSource {
@@ -113,7 +119,7 @@ pub(super) fn make(setting: &MasterSetting, dir: &Path, environment: &Environmen
             Ok(found) => Ok(found),
             Err(why) => {
                 let mut found = make_in_file(dir)?;
-                found.warnings.extend([format!("no keyring was used: it {why}"), BESIDE.to_owned()]);
+                found.warnings.push(format!("no keyring was used: it {why}"));
                 Ok(found)
             }
         },
@@ -140,8 +146,7 @@ pub(super) fn find(
             let text = ring.read(&store.to_string()).map_err(VaultError::Keyring)?.ok_or(VaultError::Keyring(RingFault::Empty))?;
             Ok(Found { secret: Zeroizing::new(text.as_bytes().to_vec()), source: MasterSource::Keyring, warnings: Vec::new() })
         }
-        (MasterSource::File, MasterSetting::File) => read_file(dir, made_with),
-        (MasterSource::File, MasterSetting::Auto) => read_file(dir, made_with).map(|found| Found { warnings: vec![BESIDE.to_owned()], ..found }),
+        (MasterSource::File, MasterSetting::File | MasterSetting::Auto) => read_file(dir, made_with),
         (wanted, _) => Err(VaultError::NoMaster { wanted, made_with }),
     }
 }
@@ -263,7 +268,7 @@ mod tests {
         assert_eq!(made(&both, &ring).source, MasterSource::Environment);
         assert_eq!(made(&Environment::default(), &ring).source, MasterSource::Keyring);
         let file = made(&Environment::default(), &NoRing);
-        assert_eq!((file.source, file.warnings.len()), (MasterSource::File, 2));
+        assert_eq!((file.source, file.warnings.len()), (MasterSource::File, 1));
         assert_eq!(made(&Environment::default(), &NoRing).secret, file.secret);
     }
 

@@ -12,6 +12,7 @@
 
 mod harness;
 
+mod admin;
 mod client;
 mod crash;
 mod documents;

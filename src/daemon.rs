@@ -13,6 +13,8 @@ mod connection;
 mod journal;
 mod logging;
 mod observe;
+#[cfg(unix)]
+mod password;
 mod safe;
 mod signals;
 mod start;
@@ -58,6 +60,14 @@ pub fn main() -> ExitCode {
 /// The whole of `gollmd`, with arguments; the first is the program's name.
 #[must_use]
 pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let environment = match environment(&arguments) {
+        Ok(environment) => environment,
+        Err(why) => {
+            complain(&why);
+            return ExitCode::FAILURE;
+        }
+    };
     let arguments = match Arguments::read(arguments) {
         Ok(arguments) => arguments,
         Err(page) => {
@@ -66,7 +76,6 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(page.exit_code()).unwrap_or(2));
         }
     };
-    let environment = Environment::of_process();
     let result = if arguments.check {
         check(&arguments.options, &environment)
     } else if arguments.daemonize {
@@ -84,12 +93,23 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// The variables of this process, which shows no password after this.
+#[cfg(unix)]
+fn environment(arguments: &[OsString]) -> Result<Environment, StartError> {
+    password::hide(Environment::of_process(), arguments).map_err(StartError::Password)
+}
+
+#[cfg(not(unix))]
+fn environment(_: &[OsString]) -> Result<Environment, StartError> {
+    Ok(Environment::of_process())
+}
+
 fn complain(why: &StartError) {
     // With nobody to hear it, the exit status says it.
     drop(writeln!(std::io::stderr(), "gollmd: {why}"));
 }
 
-/// `--check`: would it start with this configuration?
+/// `--check`: does the configuration load?
 fn check(options: &Options, environment: &Environment) -> Result<(), StartError> {
     let file = config::locate(options.config.as_deref(), environment)?;
     let settings = config::load(file.as_deref(), environment)?;
@@ -98,7 +118,9 @@ fn check(options: &Options, environment: &Environment) -> Result<(), StartError>
     let mut out = std::io::stdout().lock();
     let keys = settings.policy.keys().count();
     let from = file.map_or_else(|| "the environment alone".to_owned(), |file| file.display().to_string());
-    let lines = format!("{from}: ok ({} providers, {keys} keys)\nsocket: {endpoint}\nstate:  {}\n", settings.policy.providers.len(), state.display());
+    let counted = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
+    let (providers, keys) = (counted(settings.policy.providers.len(), "provider"), counted(keys, "key"));
+    let lines = format!("{from}: ok ({providers}, {keys})\nsocket: {endpoint}\nstate:  {}\n", state.display());
     let warnings: String = settings.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
     write!(out, "{warnings}{lines}").map_err(StartError::Output)
 }

@@ -38,6 +38,13 @@ impl Environment {
         self
     }
 
+    /// The same variables and one, which replaces another of that name.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: Zeroizing<String>) -> Self {
+        self.variables.insert(name.to_owned(), value);
+        self
+    }
+
     /// All variables that are set and not empty, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).filter(|(_, value)| !value.is_empty())

@@ -28,7 +28,7 @@ struct Line {
     /// Go into the background; return when it serves, or say why it does not
     #[arg(long, conflicts_with = "check")]
     daemonize: bool,
-    /// Look at the configuration and say whether it would start; start nothing
+    /// Check whether the configuration loads, and say what is in it; start nothing
     #[arg(long)]
     check: bool,
 }

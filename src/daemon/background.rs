@@ -7,6 +7,7 @@ use daemonize::{Daemonize, Outcome};
 
 use crate::daemon::start::{self, StartError};
 use crate::daemon::{Options, logging, serve};
+use crate::endpoint::listen::{ListenError, Listener};
 use crate::environment::Environment;
 
 /// What the child writes when it serves.
@@ -19,12 +20,16 @@ pub(super) fn run(options: &Options, environment: &Environment) -> Result<(), St
     }
     let options = absolute(options, environment)?;
     let endpoint = start::endpoint(&options, environment)?;
+    let pid_file = endpoint.path().with_extension("pid");
+    Listener::probe(&endpoint).map_err(|why| match why {
+        ListenError::InUse { .. } => running(&pid_file).unwrap_or(StartError::Listen(why)),
+        why => StartError::Listen(why),
+    })?;
     let directory = endpoint.path().parent().unwrap_or(Path::new("/")).to_path_buf();
     start::make_directory(&directory)?;
     let state = start::state_dir(&options, environment)?;
     start::make_directory(&state)?;
     let (mut told, mut tell) = std::io::pipe().map_err(StartError::Runtime)?;
-    let pid_file = endpoint.path().with_extension("pid");
     match Daemonize::new().pid_file(&pid_file).working_directory("/").umask(0o077).execute() {
         Outcome::Parent(Err(why)) => Err(StartError::Background(why.to_string())),
         Outcome::Parent(Ok(_)) => {
@@ -34,10 +39,10 @@ pub(super) fn run(options: &Options, environment: &Environment) -> Result<(), St
             if word == READY { Ok(()) } else { Err(StartError::Child(word)) }
         }
         Outcome::Child(Err(why)) => {
-            let why = format!("{why}; is another gollmd running? Its process id is in {}", pid_file.display());
-            // The parent waits for a word; if it is gone, nobody does.
-            drop(tell.write_all(why.as_bytes()));
-            Err(StartError::Background(why))
+            let why = running(&pid_file).unwrap_or_else(|| StartError::Background(why.to_string()));
+            // The parent waits for a word, and says it: this process still has the same standard error.
+            drop(tell.write_all(why.to_string().as_bytes()));
+            Ok(())
         }
         Outcome::Child(Ok(_)) => {
             drop(told);
@@ -45,6 +50,12 @@ pub(super) fn run(options: &Options, environment: &Environment) -> Result<(), St
             in_child(&options, environment.clone(), &pid_file, tell)
         }
     }
+}
+
+/// The daemon that the pid file names: it is locked and not overwritten while that one lives.
+fn running(pid_file: &Path) -> Option<StartError> {
+    let pid = std::fs::read_to_string(pid_file).ok()?.trim().parse().ok()?;
+    Some(StartError::Running { pid, file: pid_file.to_path_buf() })
 }
 
 fn in_child(options: &Options, environment: Environment, pid_file: &Path, tell: std::io::PipeWriter) -> Result<(), StartError> {

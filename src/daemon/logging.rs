@@ -25,7 +25,9 @@ type Output = Box<dyn Layer<Registry> + Send + Sync>;
 pub(super) fn begin(target: Target<'_>, environment: &Environment) {
     let wanted = environment.value("GOLLM_LOG").unwrap_or("info");
     // Only this crate's own events are ever asked for: those of others may hold what they send.
-    let filter = EnvFilter::try_new(own(wanted)).unwrap_or_else(|_| EnvFilter::new("gollm=info"));
+    let read = Some(own(wanted)).filter(|own| !own.is_empty()).and_then(|own| EnvFilter::try_new(own).ok());
+    let misread = read.is_none();
+    let filter = read.unwrap_or_else(|| EnvFilter::new("gollm=info"));
     let output = match target {
         Target::Here if environment.value("JOURNAL_STREAM").is_some() => journal().unwrap_or_else(terminal),
         Target::Here => terminal(),
@@ -33,6 +35,9 @@ pub(super) fn begin(target: Target<'_>, environment: &Environment) {
     };
     // A second start in one process keeps the first log.
     drop(tracing_subscriber::registry().with(output.with_filter(filter)).try_init());
+    if misread {
+        tracing::warn!("GOLLM_LOG can't be read and `info` is used: write `error`, `warn`, `info`, `debug` or `trace`, or `gollm::audit=debug`");
+    }
 }
 
 /// `debug` as `gollm=debug`; what names targets already is left to those that are gollm's.

@@ -31,6 +31,9 @@ pub enum StartError {
     /// The configuration does not load.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The environment shows the master password.
+    #[error("GOLLM_MASTER_PASSWORD can't be taken out of the environment: {0}; give the systemd credential `gollm-master` instead")]
+    Password(std::io::Error),
     /// There is no place for the socket.
     #[error(transparent)]
     NoSocket(#[from] NoPlace),
@@ -69,6 +72,14 @@ pub enum StartError {
     /// It can't go into the background.
     #[error("gollmd can't go into the background: {0}")]
     Background(String),
+    /// Another one is there already.
+    #[error("another gollmd runs here (process id {pid}, from {})", file.display())]
+    Running {
+        /// Its process.
+        pid: u32,
+        /// The file that says so.
+        file: PathBuf,
+    },
     /// It was started by a service manager.
     #[error("--daemonize is not for systemd, which needs the process it started: leave it out of the unit")]
     Supervised,
@@ -138,6 +149,8 @@ pub(super) fn start(options: &Options, environment: Environment) -> Result<Start
     let mut settings = config::load(file.as_deref(), &environment)?;
     let fetched = std::mem::take(&mut settings.fetched);
     let endpoint = endpoint(options, &environment)?;
+    // Before the store: a second daemon must leave none behind.
+    Listener::probe(&endpoint)?;
     let directory = state_dir(options, &environment)?;
     if let Some(parent) = directory.parent() {
         make_directory(parent)?;

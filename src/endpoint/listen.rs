@@ -120,6 +120,14 @@ impl Listener {
         Ok(Self { system, bound: Some(Bound { path: path.to_path_buf(), identity, _lock: lock }) })
     }
 
+    /// Asks whether [`Listener::bind`] would find the place free now, and changes nothing.
+    ///
+    /// # Errors
+    /// [`ListenError::InUse`], [`ListenError::NotASocket`], or the system refuses.
+    pub fn probe(endpoint: &Endpoint) -> Result<(), ListenError> {
+        bind::probe(endpoint)
+    }
+
     /// Listens on a socket that the service manager made and passed on. It is neither locked nor removed.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::Site;
+use crate::harness::{Site, until};
 
 const CONFIG: &str = "
 providers:
@@ -82,4 +82,29 @@ fn a_cost_warning_goes_with_its_limit_and_an_unusual_shape_proves_nothing() {
     assert!(!warned());
     let validations = site.lines().expect("validations", &json!({"validate": {"format_only": true}}));
     assert_eq!((&validations[0]["verdict"], &validations[0]["valid"]), (&json!("inconclusive"), &json!(false)));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_password_leaves_the_environment_that_others_can_see() {
+    let site = Site::new(&CONFIG.replace("file:secret", "sk-a"));
+    let daemon = site.start();
+    let shown = |name: &str| std::fs::read(format!("/proc/{}/{name}", daemon.pid())).unwrap();
+    let environ = String::from_utf8(shown("environ")).unwrap();
+    assert!(!environ.contains("a password for tests") && environ.contains("HOME="), "{environ}");
+    assert_eq!(String::from_utf8(shown("comm")).unwrap(), "gollmd\n");
+    assert_eq!(site.lines().expect("status", &json!("status"))["master_source"], "environment");
+    let mut long = Site::new(CONFIG);
+    long.set("GOLLM_MASTER_PASSWORD", "x".repeat(5000));
+    let ran = crate::harness::run(long.gollmd(&[]), "");
+    assert!(ran.status == 1 && ran.err.contains("longer than 4096 bytes"), "{ran:?}");
+}
+
+#[test]
+fn a_log_level_that_is_none_is_said_and_info_is_used() {
+    let mut site = Site::new(&CONFIG.replace("file:secret", "sk-a"));
+    site.set("GOLLM_LOG", "debgu");
+    let _daemon = site.start();
+    until("a log at `info`", || site.log().contains("serving").then_some(()));
+    assert!(site.log().contains("GOLLM_LOG can't be read"), "{}", site.log());
 }

@@ -7,6 +7,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sled::{Batch, Config, Db, Mode};
 
@@ -22,6 +23,10 @@ const CACHE: u64 = 16 << 20;
 
 /// Rows that are handed to sled at once.
 const CHUNK: usize = 1000;
+
+/// How often, and how long apart, a lock is asked for that the database closed before may still hold.
+const LOCK_TRIES: u32 = 50;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// A tree of our own, beside those of [`Tree`].
 const EPOCH: &str = "epoch";
@@ -49,7 +54,7 @@ impl Sled {
             Some(open) => open,
             None => {
                 let config = Config::new().path(&self.dir).mode(Mode::LowSpace).cache_capacity(CACHE).flush_every_ms(None);
-                let db = config.open().map_err(told)?;
+                let db = opened_in_time(&config)?;
                 (db, File::options().read(true).write(true).open(self.dir.join("db"))?)
             }
         };
@@ -126,6 +131,18 @@ impl Backend for Sled {
         let flushed = self.flush();
         self.settled(flushed)
     }
+}
+
+/// Opens the database. The one that was closed before it may hold its lock for a moment longer, on a thread of sled's; the
+/// directory itself is locked by the store, so nobody else can.
+fn opened_in_time(config: &Config) -> Result<Db, BackendError> {
+    for _ in 0..LOCK_TRIES {
+        match config.open() {
+            Err(sled::Error::Io(busy)) if busy.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(LOCK_PAUSE),
+            other => return other.map_err(told),
+        }
+    }
+    config.open().map_err(told)
 }
 
 /// Removes the snapshots that a crash has left half made; sled makes them anew from its data file.

@@ -7,7 +7,8 @@ use crate::health::account::AccountHealth;
 use crate::id::{AccountName, KeyId, KeyName, ModelName, ProviderName, Uid};
 use crate::money::Usd;
 use crate::protocol::request::{Outcome, Strategy};
-use crate::time::{Now, Steady, SteadyMark};
+use crate::time::clock::SteadyMark;
+use crate::time::{Now, Steady};
 
 /// Version of the encoding of events, the first byte of a batch.
 pub const VERSION: u8 = 1;

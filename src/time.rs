@@ -1,8 +1,10 @@
-//! Time: wall time for days, logs and messages; steady time for limits and leases. The only file that asks the system for either.
+//! Time: wall time for days, logs and messages; steady time for limits and leases. `time/clock.rs` alone asks the system for either.
+
+pub mod clock;
+pub mod span;
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -28,16 +30,6 @@ pub struct Now {
     pub wall: Timestamp,
     /// What the steady clock shows.
     pub steady: Steady,
-}
-
-/// A source of time. Decisions take a [`Now`]; who calls them holds a `Clock`.
-pub trait Clock: Send + Sync {
-    /// Reads both clocks.
-    fn now(&self) -> Now;
-}
-
-fn signed(millis: u64) -> i64 {
-    i64::try_from(millis).unwrap_or(i64::MAX)
 }
 
 /// Milliseconds of a duration, saturating.
@@ -271,189 +263,9 @@ impl<'de> Deserialize<'de> for Day {
     }
 }
 
-/// A length of time as configuration and commands write it: `30s`, `5m`, `1h30m`, `1d`; from one second to a year.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Span(Duration);
-
-/// Why a text is no [`Span`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidSpan {
-    /// Not numbers with units.
-    #[error("write a duration as `30s`, `5m`, `1h30m` or `1d`")]
-    Form,
-    /// Zero, or longer than a year.
-    #[error("a duration is from 1s to 365d")]
-    Range,
-}
-
-impl Span {
-    /// A length of time from one second to 365 days.
-    ///
-    /// # Errors
-    /// It is shorter or longer.
-    pub fn new(span: Duration) -> Result<Self, InvalidSpan> {
-        let bounds = Duration::from_secs(1)..=Duration::from_secs(365 * 86_400);
-        if bounds.contains(&span) { Ok(Self(span)) } else { Err(InvalidSpan::Range) }
-    }
-
-    /// The length of it.
-    #[must_use]
-    pub const fn duration(self) -> Duration {
-        self.0
-    }
-}
-
-impl FromStr for Span {
-    type Err = InvalidSpan;
-    fn from_str(text: &str) -> Result<Self, InvalidSpan> {
-        let mut rest = text;
-        let mut total = 0_u64;
-        let mut last_unit = u64::MAX;
-        while !rest.is_empty() {
-            let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-            let (number, tail) = rest.split_at(digits);
-            let number: u64 = number.parse().map_err(|_| InvalidSpan::Form)?;
-            let mut letters = tail.chars();
-            let unit = match letters.next() {
-                Some('s') => 1,
-                Some('m') => 60,
-                Some('h') => 3_600,
-                Some('d') => 86_400,
-                _ => return Err(InvalidSpan::Form),
-            };
-            if unit >= last_unit {
-                return Err(InvalidSpan::Form);
-            }
-            last_unit = unit;
-            total = number.checked_mul(unit).and_then(|part| total.checked_add(part)).ok_or(InvalidSpan::Range)?;
-            rest = letters.as_str();
-        }
-        if text.is_empty() {
-            return Err(InvalidSpan::Form);
-        }
-        Self::new(Duration::from_secs(total))
-    }
-}
-
-impl fmt::Display for Span {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut rest = self.0.as_secs();
-        for (unit, letter) in [(86_400, 'd'), (3_600, 'h'), (60, 'm'), (1, 's')] {
-            if rest >= unit {
-                write!(f, "{}{letter}", rest / unit)?;
-                rest %= unit;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Where the steady clock stood, and on which boot of the machine: kept in the store, so that the clock goes on from there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SteadyMark {
-    /// The steady clock.
-    pub steady: Steady,
-    /// Milliseconds since the machine was booted, sleep included.
-    pub since_boot: u64,
-    /// Names the boot; empty where the system gives none.
-    pub boot: String,
-}
-
-/// The system's clocks.
-#[derive(Debug)]
-pub struct SystemClock {
-    /// Steady milliseconds minus milliseconds since boot.
-    offset: i64,
-    boot: String,
-    last: Mutex<Steady>,
-}
-
-impl SystemClock {
-    /// Starts the steady clock, from `mark` where an earlier run left one; `last` is the latest steady time that was noted.
-    ///
-    /// On the same boot it goes on exactly. After a boot, whose length nobody measured, it goes on from the wall clock,
-    /// or from the mark where the wall clock stands before it: a clock set back frees nothing.
-    #[must_use]
-    pub fn start(mark: Option<&SteadyMark>, last: Steady) -> Self {
-        let since_boot = since_boot();
-        let boot = boot_name();
-        let wall = u64::try_from(wall().0).unwrap_or(0);
-        let steady = match mark {
-            None => wall,
-            Some(mark) if mark.boot == boot && !boot.is_empty() && since_boot >= mark.since_boot => {
-                mark.steady.0.saturating_add(since_boot - mark.since_boot)
-            }
-            Some(mark) => wall.max(mark.steady.0),
-        }
-        .max(last.0);
-        Self { offset: signed(steady).saturating_sub(signed(since_boot)), boot, last: Mutex::new(Steady(0)) }
-    }
-
-    /// Where the steady clock stands now.
-    #[must_use]
-    pub fn mark(&self) -> SteadyMark {
-        let since_boot = since_boot();
-        SteadyMark { steady: self.at(since_boot), since_boot, boot: self.boot.clone() }
-    }
-
-    fn at(&self, since_boot: u64) -> Steady {
-        Steady(u64::try_from(self.offset.saturating_add(signed(since_boot))).unwrap_or(0))
-    }
-}
-
-impl Clock for SystemClock {
-    fn now(&self) -> Now {
-        let read = self.at(since_boot());
-        let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        *last = read.max(*last);
-        Now { wall: wall(), steady: *last }
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "this is the file that reads the clock")]
-fn wall() -> Timestamp {
-    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
-}
-
-/// `CLOCK_BOOTTIME` (clock_gettime(2)): monotonic, and counts the time that the machine slept.
-#[cfg(all(target_os = "linux", feature = "daemon"))]
-fn since_boot() -> u64 {
-    let at = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    u64::try_from(at.tv_sec).unwrap_or(0) * 1000 + u64::try_from(at.tv_nsec).unwrap_or(0) / 1_000_000
-}
-
-#[cfg(not(all(target_os = "linux", feature = "daemon")))]
-#[expect(clippy::disallowed_methods, reason = "this is the file that reads the clock")]
-fn since_boot() -> u64 {
-    static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
-    millis(START.get_or_init(std::time::Instant::now).elapsed())
-}
-
-/// Names this boot of the machine (random(4), `boot_id`), where the system does.
-fn boot_name() -> String {
-    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    id.trim().to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_span_is_numbers_with_units_in_falling_order() {
-        let seconds = |text: &str| text.parse::<Span>().map(|s| s.duration().as_secs());
-        assert_eq!(seconds("30s"), Ok(30));
-        assert_eq!(seconds("1h30m"), Ok(5400));
-        assert_eq!(seconds("1d"), Ok(86_400));
-        for wrong in ["", "5", "m", "5x", "30m1h", "1h1h", "-1s", "1.5h", "1 h"] {
-            assert_eq!(seconds(wrong), Err(InvalidSpan::Form), "{wrong:?}");
-        }
-        assert_eq!(seconds("0s"), Err(InvalidSpan::Range));
-        assert_eq!(seconds("99999999999999999999d"), Err(InvalidSpan::Form));
-        assert_eq!(seconds("366d"), Err(InvalidSpan::Range));
-        assert_eq!("1h30m".parse::<Span>().unwrap().to_string(), "1h30m");
-    }
 
     #[test]
     fn wall_time_reads_and_writes_rfc_3339() {
@@ -463,23 +275,6 @@ mod tests {
         assert_eq!("2026-01-01".parse::<Timestamp>().unwrap(), at.day().start());
         assert_eq!("2026-01-01T01:10:00+01:00".parse::<Timestamp>().unwrap(), at);
         assert!("yesterday".parse::<Timestamp>().is_err());
-    }
-
-    #[test]
-    fn a_wall_clock_set_back_before_a_boot_does_not_set_back_the_steady_clock() {
-        let ahead = SteadyMark { steady: Steady(u64::MAX / 4), since_boot: 5, boot: "another boot".to_owned() };
-        assert!(SystemClock::start(Some(&ahead), Steady(0)).now().steady >= ahead.steady);
-    }
-
-    #[test]
-    fn on_the_same_boot_the_steady_clock_goes_on_exactly() {
-        let first = SystemClock::start(None, Steady(0));
-        let mark = SteadyMark { steady: Steady(1_000), ..first.mark() };
-        let second = SystemClock::start(Some(&mark), Steady(0));
-        if !mark.boot.is_empty() {
-            assert!(second.now().steady < Steady(60_000));
-        }
-        assert!(second.now().steady >= Steady(1_000));
     }
 
     #[test]

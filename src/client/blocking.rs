@@ -31,7 +31,7 @@ use crate::environment::Environment;
 use crate::id::LeaseId;
 use crate::protocol::reply::{self, KeyRow, Reply, Reported, Status, Validation, You};
 use crate::protocol::request::{Keys, Op, Outcome, Record, Renew, Report, Select, Statistics, Validate};
-use crate::time::SystemClock;
+use crate::time::clock::SystemClock;
 
 /// A lease that reports without a runtime.
 pub type Lease = crate::client::lease::Lease<Client>;

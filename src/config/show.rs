@@ -8,7 +8,7 @@ use super::{Settings, provider};
 use crate::id::KeyId;
 use crate::money::Usd;
 use crate::policy::{KeyPolicy, ModelPolicy, ProviderPolicy};
-use crate::time::Span;
+use crate::time::span::Span;
 
 /// The effective configuration as YAML, every default filled in. It can be loaded again; a secret that stands as text in the
 /// file is left out, with a comment that shows its last four characters, so such a key then counts as one whose secret is in the store.

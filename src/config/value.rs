@@ -10,7 +10,7 @@ use super::tree::{Node, Value};
 use crate::id::InvalidName;
 use crate::money::{InvalidUsd, Usd};
 use crate::protocol::request::Strategy;
-use crate::time::Span;
+use crate::time::span::Span;
 
 /// Tokens that an answer may be allowed.
 pub(super) const TOKENS: RangeInclusive<u64> = 1..=1_000_000_000;

@@ -11,7 +11,9 @@ use crate::ctl::print::Style;
 use crate::environment::Environment;
 use crate::protocol::reply::Reply;
 use crate::protocol::request::Op;
-use crate::time::{Clock as _, SystemClock, Timestamp};
+use crate::time::Timestamp;
+use crate::time::clock::Clock as _;
+use crate::time::clock::SystemClock;
 
 /// In what form answers are given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

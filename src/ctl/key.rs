@@ -13,7 +13,7 @@ use crate::money::Usd;
 use crate::protocol::reply::Reply;
 use crate::protocol::request::{KeyDisable, KeyEnable, KeyRemove, KeySet, Op};
 use crate::secret::{SECRET_MAX, Secret};
-use crate::time::Span;
+use crate::time::span::Span;
 
 /// Add, remove, enable or disable a key
 #[derive(Args)]

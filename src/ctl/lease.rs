@@ -12,7 +12,7 @@ use crate::id::{KeyName, LeaseId, ModelName, ProviderName};
 use crate::money::Usd;
 use crate::protocol::reply::{Lease, Reply, Reported};
 use crate::protocol::request::{self, Estimate, Op, Outcome, Strategy};
-use crate::time::Span;
+use crate::time::span::Span;
 
 const SELECT_HELP: &str = "\
 The answer is a line `name=value` for each field of the lease, quoted for the

@@ -14,7 +14,8 @@ use crate::ctl::print::{Cell, Side, Style, Table, Tone};
 use crate::id::ProviderName;
 use crate::protocol::reply::{Reply, Statistics, UsageRow};
 use crate::protocol::request::{self, Bucket, Op, Split};
-use crate::time::{Span, Timestamp};
+use crate::time::Timestamp;
+use crate::time::span::Span;
 
 const SPLITS: [(&str, Split); 4] = [("key", Split::Key), ("model", Split::Model), ("caller", Split::Caller), ("provider", Split::Provider)];
 const BUCKETS: [(&str, Bucket); 2] = [("hour", Bucket::Hour), ("day", Bucket::Day)];

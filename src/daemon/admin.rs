@@ -19,7 +19,7 @@ use crate::probe::Prober;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::reply::Reply;
 use crate::protocol::request::KeySet;
-use crate::time::Clock;
+use crate::time::clock::Clock;
 
 /// Does an act that must be durable, and tells the audit log of it.
 pub(crate) fn act(shared: &Arc<Shared>, asker: Asker, name: &str, key: &KeyId, act: impl FnOnce(&mut Core) -> Result<(), ErrorReply>) -> Answer {

@@ -17,7 +17,7 @@ use crate::id::{KeyId, LeaseId};
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::reply::{Lease, Reply, Reported, You};
 use crate::protocol::request::{Op, Outcome, Renew, Report, Select, Statistics};
-use crate::time::Clock;
+use crate::time::clock::Clock;
 use crate::usage::TooManyRows;
 
 /// A lease on a key whose secret can't be opened is given back, and another key is tried this often.

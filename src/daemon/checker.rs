@@ -16,7 +16,8 @@ use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::reply::{KeyVerdict, Reply, Validation};
 use crate::protocol::request::Validate;
 use crate::secret::Secret;
-use crate::time::{Clock, Steady};
+use crate::time::Steady;
+use crate::time::clock::Clock;
 
 /// Keys that one `validate` looks at.
 const KEYS_MAX: usize = 10_000;

@@ -22,7 +22,8 @@ use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::reply::{Reply, Response};
 use crate::protocol::request::Request;
 use crate::protocol::{BINARY_MAGIC, BINARY_VERSION, MESSAGE_MAX, PREAMBLE, frame, json};
-use crate::time::{Clock, Steady};
+use crate::time::Steady;
+use crate::time::clock::Clock;
 
 /// Connections at a time.
 const CONNECTIONS_MAX: u64 = 4096;

@@ -13,7 +13,8 @@ use crate::daemon::state::{Core, Shared, Sleep, Waiters};
 use crate::event::{self, Event};
 use crate::store::error::AppendError;
 use crate::store::{Change, Store, Tree};
-use crate::time::{Clock, Steady};
+use crate::time::Steady;
+use crate::time::clock::Clock;
 
 /// How long an event that nobody waits for may stay in memory.
 const LAZY: Duration = Duration::from_millis(50);

@@ -22,7 +22,8 @@ use crate::platform;
 use crate::probe::{ProbeError, Prober};
 use crate::store::error::OpenError;
 use crate::store::{self, Opened, Store, Tree};
-use crate::time::{Clock, Steady, SteadyMark, SystemClock};
+use crate::time::Steady;
+use crate::time::clock::{Clock, SteadyMark, SystemClock};
 use crate::vault::master::MasterSetting;
 
 /// Why gollmd does not serve.

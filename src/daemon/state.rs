@@ -15,7 +15,8 @@ use crate::event::Event;
 use crate::id::KeyId;
 use crate::probe::Prober;
 use crate::protocol::error::{ErrorCode, ErrorReply};
-use crate::time::{Clock, Now, Steady, SystemClock};
+use crate::time::clock::{Clock, SystemClock};
+use crate::time::{Now, Steady};
 use crate::vault::Vault;
 use crate::vault::master::MasterSource;
 

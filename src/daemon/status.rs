@@ -6,7 +6,7 @@ use crate::daemon::state::Shared;
 use crate::id::{KeyId, ProviderName};
 use crate::protocol::error::ErrorReply;
 use crate::protocol::reply::{Counts, Reply, Status};
-use crate::time::Clock;
+use crate::time::clock::Clock;
 use crate::vault::master::MasterSource;
 
 /// Everything that `gollmctl status` shows.

@@ -11,7 +11,8 @@ use crate::endpoint::{self, BlockingStream, Endpoint};
 use crate::protocol::PREAMBLE;
 use crate::protocol::reply::{Reply, Response};
 use crate::protocol::request::Op;
-use crate::time::{Clock, Steady, SystemClock};
+use crate::time::Steady;
+use crate::time::clock::{Clock, SystemClock};
 
 /// How long the report of a lease that is dropped unused may wait for room in the socket.
 const POSTING: Duration = Duration::from_millis(1);

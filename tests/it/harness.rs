@@ -133,11 +133,12 @@ impl Site {
         while let Some(directory) = left.pop() {
             for entry in std::fs::read_dir(directory).unwrap() {
                 let entry = entry.unwrap();
-                let kind = entry.file_type().unwrap();
+                let Ok(kind) = entry.file_type() else { continue };
                 if kind.is_dir() {
                     left.push(entry.path());
                 } else if kind.is_file() {
-                    found.push((entry.path(), std::fs::read(entry.path()).unwrap()));
+                    // A running daemon replaces files: one that is gone has no content.
+                    found.extend(std::fs::read(entry.path()).ok().map(|content| (entry.path(), content)));
                 }
             }
         }

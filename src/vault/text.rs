@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 /// Two lower-case digits a byte.
 pub(crate) fn hex(bytes: &[u8]) -> String {
@@ -28,45 +29,12 @@ pub(crate) fn unhex_array<const N: usize>(text: &str) -> Option<[u8; N]> {
 
 /// Four characters for three bytes, two or three for what is left.
 pub(super) fn base64url(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for place in 0..=chunk.len() {
-            let index = usize::try_from(word >> (18 - 6 * place) & 63).unwrap_or(0);
-            text.extend(ALPHABET.get(index).map(|c| char::from(*c)));
-        }
-    }
-    text
+    URL_SAFE_NO_PAD.encode(bytes)
 }
 
 /// The bytes that [`base64url`] wrote, or nothing for any other text: each value has one spelling.
 pub(super) fn unbase64url(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 2);
-    for chunk in text.as_bytes().chunks(4) {
-        let mut word = 0_u32;
-        for character in chunk {
-            word = word << 6 | u32::from(digit(*character)?);
-        }
-        word <<= 6 * (4 - chunk.len());
-        let [_, three @ ..] = word.to_be_bytes();
-        let (kept, spare) = three.split_at_checked(chunk.len().checked_sub(1).filter(|n| *n > 0)?)?;
-        if spare.iter().any(|byte| *byte != 0) {
-            return None;
-        }
-        bytes.extend_from_slice(kept);
-    }
-    Some(bytes)
-}
-
-fn digit(character: u8) -> Option<u8> {
-    match character {
-        b'A'..=b'Z' => Some(character - b'A'),
-        b'a'..=b'z' => Some(character - b'a' + 26),
-        b'0'..=b'9' => Some(character - b'0' + 52),
-        b'-' => Some(62),
-        b'_' => Some(63),
-        _ => None,
-    }
+    URL_SAFE_NO_PAD.decode(text).ok()
 }
 
 #[cfg(test)]

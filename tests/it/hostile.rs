@@ -143,7 +143,7 @@ fn random_bytes(site: &Site, rng: &mut Rng) {
 fn clients_that_dawdle_hold_up_nobody() {
     let site = Site::new(CONFIG);
     let mut daemon = site.start();
-    let idle: Vec<UnixStream> = (0..200).map(|_| binary::connect(&site.socket(), b"")).collect();
+    let idle: Vec<UnixStream> = (0..200).map(|_| binary::connect(&site.socket(), b"\n")).collect();
     let half: Vec<UnixStream> = (0..50).map(|_| binary::connect(&site.socket(), br#"{"id":1,"op":{"select":"#)).collect();
     let framed: Vec<UnixStream> = (0..50).map(|_| binary::connect(&site.socket(), b"GLLM\x01\x00\x00\x10\x00half")).collect();
     beside(&site, || {
@@ -201,4 +201,96 @@ fn gone_at_once(site: &Site) {
         let open: Value = lines.expect("status", &json!("status"))["counts"]["leases_open"].take();
         (open.as_u64().unwrap() < 5).then_some(())
     });
+}
+
+/// A client that asks much at once has each answer, and the others have theirs meanwhile.
+#[test]
+fn many_requests_at_once_hold_up_nobody() {
+    let keys: String = (0..300).map(|number| format!("{{key: sk-{number}, name: k{number}}}, ")).collect();
+    let site = Site::new(&CONFIG.replace("[{key: sk-a, name: a}, {key: sk-b, name: b}]", &format!("[{keys}]")));
+    let _daemon = site.start();
+    let asker = binary::connect(&site.socket(), b"");
+    let mut reader = Lines::of(asker.try_clone().unwrap());
+    let mut asker = asker;
+    let mut lines = site.lines();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            for id in 0..300 {
+                asker.write_all(format!("{}\n", json!({"id": id, "op": "keys"})).as_bytes()).unwrap();
+            }
+        });
+        let answers = scope.spawn(move || (0..300).map(|_| reader.reply()["id"].as_u64().unwrap()).collect::<Vec<_>>());
+        let mut longest = Duration::ZERO;
+        while !answers.is_finished() {
+            let began = Instant::now();
+            lines.expect("you", &json!("whoami"));
+            longest = longest.max(began.elapsed());
+        }
+        assert_eq!(answers.join().unwrap(), (0..300).collect::<Vec<_>>());
+        assert!(longest < Duration::from_secs(5), "a client waited for {longest:?}");
+    });
+}
+
+#[test]
+fn what_asks_too_much_is_refused() {
+    let site = Site::new(CONFIG);
+    let _daemon = site.start();
+    let mut lines = site.lines();
+    let refused = lines.try_ask(&json!({"statistics": {"by": vec!["key"; 80_000]}})).unwrap();
+    assert_eq!(refused["error"]["code"], "bad_request", "{refused}");
+    lines.expect("statistics", &json!({"statistics": {"by": ["key", "model", "caller", "provider"]}}));
+    lines.send(b"[1,\"status\"]\n").unwrap();
+    assert_eq!(lines.reply()["reply"]["error"]["code"], "bad_request");
+    for _ in 0..20 {
+        lines.request(&json!({"statistics": {}})).unwrap();
+    }
+    for _ in 0..20 {
+        assert!(lines.reply()["reply"]["statistics"].is_object());
+    }
+}
+
+#[test]
+fn long_messages_that_do_not_end_have_one_bound() {
+    let site = Site::new(CONFIG);
+    let mut daemon = site.start();
+    let begun = [b"{".as_slice(), &b" ".repeat(MESSAGE_MAX - 1)].concat();
+    let mut open: Vec<UnixStream> = (0..80)
+        .map(|_| {
+            let mut stream = binary::connect(&site.socket(), b"{");
+            // The daemon may close before all of it is sent.
+            stream.write_all(begun.get(1..).unwrap()).ok();
+            stream
+        })
+        .collect();
+    let refused = until("a refusal", || {
+        open.iter_mut().find_map(|stream| {
+            let mut heard = [0; 256];
+            stream.set_nonblocking(true).unwrap();
+            stream.read(&mut heard).ok().map(|count| String::from_utf8_lossy(&heard[..count]).into_owned())
+        })
+    });
+    assert!(refused.contains("overloaded"), "{refused}");
+    let mut lines = site.lines();
+    lines.send(b"{\"id\":1,").unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    lines.send(b"\"op\":\"whoami\"}\n").unwrap();
+    assert_eq!(lines.reply()["id"], 1, "a short message comes in all the same");
+    assert!(daemon.lives() && daemon.memory("VmRSS:") < MEMORY_MAX, "{} KiB", daemon.memory("VmRSS:"));
+}
+
+#[test]
+fn a_connection_that_says_nothing_ends_and_holds_up_no_stop() {
+    let site = Site::new(CONFIG);
+    let daemon = site.start();
+    let mut silent = binary::connect(&site.socket(), b"");
+    let mut half = binary::connect(&site.socket(), b"GLL");
+    let began = Instant::now();
+    assert_eq!(silent.read(&mut [0; 8]).unwrap(), 0);
+    assert_eq!(half.read(&mut [0; 8]).unwrap(), 0);
+    assert!(began.elapsed() >= Duration::from_secs(8), "{:?}", began.elapsed());
+    let _silent = binary::connect(&site.socket(), b"");
+    let _served = binary::greeted(&site.socket());
+    let began = Instant::now();
+    assert!(daemon.terminate().success());
+    assert!(began.elapsed() < Duration::from_secs(5), "the stop took {:?}", began.elapsed());
 }

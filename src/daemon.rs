@@ -54,20 +54,24 @@ pub struct Options {
 /// The whole of `gollmd`, with the arguments of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    main_with(std::env::args_os())
-}
-
-/// The whole of `gollmd`, with arguments; the first is the program's name.
-#[must_use]
-pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let environment = match environment(&arguments) {
-        Ok(environment) => environment,
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    match environment(&arguments) {
+        Ok(environment) => run(arguments, environment),
         Err(why) => {
             complain(&why);
-            return ExitCode::FAILURE;
+            ExitCode::FAILURE
         }
-    };
+    }
+}
+
+/// `gollmd` within another program, with arguments; the first is the program's name. Unlike [`main`] it does not start the
+/// process anew to take a master password out of its environment.
+#[must_use]
+pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    run(arguments, Environment::of_process())
+}
+
+fn run(arguments: impl IntoIterator<Item = OsString>, environment: Environment) -> ExitCode {
     let arguments = match Arguments::read(arguments) {
         Ok(arguments) => arguments,
         Err(page) => {

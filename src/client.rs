@@ -61,8 +61,9 @@ use crate::client::line::Line;
 use crate::endpoint::Endpoint;
 use crate::environment::Environment;
 use crate::id::LeaseId;
+use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::{self, KeyRow, Reply, Reported, Status, Validation, You};
-use crate::protocol::request::{Keys, Op, Outcome, Record, Renew, Report, Select, Statistics, Validate};
+use crate::protocol::request::{Keys, Op, Record, Renew, Report, Select, Statistics, Validate};
 
 pub use answer::Health;
 pub use builder::{ClientBuilder, TIMEOUT};

@@ -26,7 +26,7 @@ use self::secrets::{Fetched, SecretSource};
 use crate::environment::Environment;
 use crate::id::KeyId;
 use crate::policy::Policy;
-use crate::protocol::request::Strategy;
+use crate::protocol::strategy::Strategy;
 
 /// The name of the file in its directory.
 pub const FILE_NAME: &str = "gollm-config.yaml";

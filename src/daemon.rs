@@ -3,6 +3,7 @@
 //! Start: arguments → into the background, before any thread → logging → hardening → configuration → master secret →
 //! store, rebuilt → socket → ready.
 
+mod accept;
 mod admin;
 mod answer;
 mod arguments;
@@ -163,7 +164,7 @@ pub fn serve(options: &Options, environment: Environment, ready: &mut dyn FnMut(
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(tick(Arc::clone(&shared)));
         tokio::spawn(checker::rounds(Arc::clone(&shared)));
-        let accepting = tokio::spawn(connection::accept(Arc::clone(&shared), listener, stopped));
+        let accepting = tokio::spawn(accept::accept(Arc::clone(&shared), listener, stopped));
         tracing::info!(version = env!("CARGO_PKG_VERSION"), socket = %shared.socket, "serving");
         tell(&Phase::Ready { status: "serving".to_owned() });
         ready(&shared.socket);

@@ -6,7 +6,8 @@ use crate::health::KeyHealth;
 use crate::health::account::AccountHealth;
 use crate::id::{AccountName, KeyId, KeyName, ModelName, ProviderName, Uid};
 use crate::money::Usd;
-use crate::protocol::request::{Outcome, Strategy};
+use crate::protocol::outcome::Outcome;
+use crate::protocol::strategy::Strategy;
 use crate::time::clock::SteadyMark;
 use crate::time::{Now, Steady};
 

@@ -287,7 +287,7 @@ mod tests {
             expires: now(expires).steady,
             trial: false,
             in_turn: true,
-            strategy: crate::protocol::request::Strategy::RoundRobin,
+            strategy: crate::protocol::strategy::Strategy::RoundRobin,
             fallback_from: None,
         }
     }

@@ -64,7 +64,7 @@ pub mod ctl;
 #[cfg(feature = "client")]
 pub use client::{Client, ClientBuilder, Error, Lease, Usage, blocking};
 #[cfg(feature = "client")]
-pub use protocol::request::{Outcome, Select};
+pub use protocol::{outcome::Outcome, request::Select};
 
 /// The README's Rust compiles.
 #[cfg(doctest)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::catalogue::prices::Price;
 use crate::id::{AccountName, KeyId, KeyName, ModelName, ProviderName};
 use crate::money::Usd;
-use crate::protocol::request::Strategy;
+use crate::protocol::strategy::Strategy;
 
 /// Leases an hour that a limit may allow.
 pub const RATES: RangeInclusive<u64> = 1..=1_000_000_000;

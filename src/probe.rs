@@ -20,8 +20,8 @@ use crate::catalogue::shape;
 use crate::catalogue::{Probe, Proof, Provider};
 use crate::environment::Environment;
 use crate::id::AccountName;
+use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::KeyVerdict;
-use crate::protocol::request::Outcome;
 use crate::secret::Secret;
 
 /// Checks keys, over one HTTP client that keeps its connections.

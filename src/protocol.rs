@@ -7,8 +7,10 @@
 pub mod error;
 pub mod frame;
 pub mod json;
+pub mod outcome;
 pub mod reply;
 pub mod request;
+pub mod strategy;
 
 /// Largest line or frame in either direction, in bytes.
 pub const MESSAGE_MAX: usize = 1024 * 1024;

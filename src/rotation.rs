@@ -11,7 +11,7 @@ pub mod single;
 use fastrand::Rng;
 
 use crate::money::Usd;
-use crate::protocol::request::Strategy;
+use crate::protocol::strategy::Strategy;
 use crate::rotation::round_robin::Schedule;
 
 /// What a strategy may know of an eligible key.

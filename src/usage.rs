@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::event::Usage;
 use crate::id::{KeyId, ModelName, Uid};
 use crate::money::Usd;
+use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::{Statistics, UsageRow};
-use crate::protocol::request::{self, Bucket, Outcome, Split};
+use crate::protocol::request::{self, Bucket, Split};
 use crate::time::{Day, Timestamp};
 
 /// Days that the ledger keeps.

@@ -1,6 +1,8 @@
 //! Requests as bytes, in both codecs, and the little that the load must read from the answers.
 
-use gollm::protocol::request::{Op, Outcome, Report, Request, Select};
+use gollm::protocol::outcome::Outcome;
+
+use gollm::protocol::request::{Op, Report, Request, Select};
 use gollm::protocol::{PREAMBLE, frame};
 
 use crate::Failure;

@@ -11,7 +11,7 @@ use gollm::Outcome;
 use gollm::event::{self, Event, Granted, Settled, Usage};
 use gollm::id::{KeyId, Uid};
 use gollm::money::Usd;
-use gollm::protocol::request::Strategy;
+use gollm::protocol::strategy::Strategy;
 use gollm::time::{Now, Steady, Timestamp};
 
 use crate::Failure;

@@ -8,8 +8,8 @@ use crate::health::KeyHealth;
 use crate::health::account::AccountHealth;
 use crate::id::{AccountName, KeyId};
 use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::KeyVerdict;
-use crate::protocol::request::Outcome;
 use crate::time::{Now, Steady};
 
 /// Longest time for which a key can be disabled.

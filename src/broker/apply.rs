@@ -6,7 +6,7 @@ use crate::health::Trial;
 use crate::lease::Standing;
 use crate::limits::Moves;
 use crate::money::Usd;
-use crate::protocol::request::Outcome;
+use crate::protocol::outcome::Outcome;
 use crate::time::{Day, Now};
 use crate::usage::Entry;
 

@@ -11,7 +11,8 @@ use crate::limits::{NEVER, Spent};
 use crate::money::Usd;
 use crate::policy::{ChoicePer, ProviderPolicy};
 use crate::protocol::error::{ErrorCode, ErrorReply, KeyRefusal, Reason};
-use crate::protocol::request::{Estimate, Select, Strategy};
+use crate::protocol::request::{Estimate, Select};
+use crate::protocol::strategy::Strategy;
 use crate::rotation::{self, Candidate};
 use crate::time::{Now, Steady, Timestamp};
 

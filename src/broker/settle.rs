@@ -12,8 +12,9 @@ use crate::id::{KeyId, ModelName};
 use crate::lease::Standing;
 use crate::money::{USD_MAX, Usd};
 use crate::protocol::error::{ErrorCode, ErrorReply, Reason};
+use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::{KeyState, Reported};
-use crate::protocol::request::{Outcome, Record, Report};
+use crate::protocol::request::{Record, Report};
 use crate::time::{Now, Steady};
 
 /// What a report or a record tells of a request.

@@ -8,8 +8,10 @@ use std::time::Duration;
 use crate::broker::tests::world::{ADMIN, World, key, openai, policy, usd};
 use crate::policy::ChoicePer;
 use crate::protocol::error::{ErrorCode, Reason};
+use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::{KeyState, KeyVerdict};
-use crate::protocol::request::{Estimate, Outcome, Record, Select, Strategy};
+use crate::protocol::request::{Estimate, Record, Select};
+use crate::protocol::strategy::Strategy;
 
 fn any() -> Select {
     Select::any("openai".parse().unwrap())

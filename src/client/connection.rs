@@ -18,8 +18,9 @@ use crate::endpoint::{self, Endpoint, ReadHalf, WriteHalf};
 use crate::id::LeaseId;
 use crate::protocol::PREAMBLE;
 use crate::protocol::error::ErrorReply;
+use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::{Reply, Response};
-use crate::protocol::request::{Op, Outcome, Report};
+use crate::protocol::request::{Op, Report};
 
 /// Requests that one connection has in flight at most; more wait for their turn.
 const IN_FLIGHT: usize = 256;

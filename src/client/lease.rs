@@ -7,8 +7,10 @@ use std::time::Duration;
 use crate::client::{Client, Error, blocking};
 use crate::id::{KeyName, LeaseId, ModelName, ProviderName};
 use crate::money::Usd;
+use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::{self, Reported};
-use crate::protocol::request::{Outcome, Report, Strategy};
+use crate::protocol::request::Report;
+use crate::protocol::strategy::Strategy;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 

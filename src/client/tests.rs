@@ -8,8 +8,9 @@ use crate::client::{Client, Error, Lease, Usage};
 use crate::endpoint::{Endpoint, listen::Listener};
 use crate::environment::Environment;
 use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::{Reply, Reported};
-use crate::protocol::request::{Op, Outcome, Report, Request};
+use crate::protocol::request::{Op, Report, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const SHORT: Duration = Duration::from_millis(300);

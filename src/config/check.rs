@@ -13,7 +13,7 @@ use super::value::{Wrong, dollars, flag, name, quoted, share, span, strategy, wh
 use super::{MasterSetting, Settings};
 use crate::id::ProviderName;
 use crate::policy::{Policy, RATES};
-use crate::protocol::request::Strategy;
+use crate::protocol::strategy::Strategy;
 
 /// Checks the whole tree. `base` is where relative paths start.
 pub(super) fn settings(root: &Node, base: &Path, findings: &mut Findings) -> Settings {

@@ -14,7 +14,7 @@ use crate::catalogue;
 use crate::catalogue::prices::Price;
 use crate::id::{KeyId, ModelName, ProviderName};
 use crate::policy::{ChoicePer, KeyPolicy, ModelPolicy, ProviderPolicy, RATES, WEIGHTS};
-use crate::protocol::request::Strategy;
+use crate::protocol::strategy::Strategy;
 
 /// A checked provider, and the sources of its secrets.
 pub(super) struct Provider {

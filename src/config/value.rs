@@ -9,7 +9,7 @@ use super::suggest::suggestion;
 use super::tree::{Node, Value};
 use crate::id::InvalidName;
 use crate::money::{InvalidUsd, Usd};
-use crate::protocol::request::Strategy;
+use crate::protocol::strategy::Strategy;
 use crate::time::span::Span;
 
 /// Tokens that an answer may be allowed.

@@ -10,8 +10,10 @@ use crate::ctl::failure::Failure;
 use crate::ctl::print::{Style, Tone};
 use crate::id::{KeyName, LeaseId, ModelName, ProviderName};
 use crate::money::Usd;
+use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::{Lease, Reply, Reported};
-use crate::protocol::request::{self, Estimate, Op, Outcome, Strategy};
+use crate::protocol::request::{self, Estimate, Op};
+use crate::protocol::strategy::Strategy;
 use crate::time::span::Span;
 
 const SELECT_HELP: &str = "\

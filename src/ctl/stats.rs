@@ -209,7 +209,7 @@ mod tests {
     use crate::ctl::args::{Arguments, Command};
     use crate::id::Uid;
     use crate::money::Usd;
-    use crate::protocol::request::Outcome;
+    use crate::protocol::outcome::Outcome;
     use clap::Parser as _;
 
     fn parsed(line: &str) -> Stats {
@@ -219,7 +219,7 @@ mod tests {
         }
     }
 
-    fn row(key: &str, model: &str) -> UsageRow {
+    pub(super) fn row(key: &str, model: &str) -> UsageRow {
         UsageRow {
             provider: Some("openai".parse().unwrap()),
             key_name: Some(key.parse().unwrap()),

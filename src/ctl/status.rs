@@ -194,7 +194,7 @@ fn limit_tone<T: PartialOrd>(used: T, limit: Option<T>) -> Tone {
 mod tests {
     use super::*;
     use crate::protocol::reply::Counts;
-    use crate::protocol::request::Strategy;
+    use crate::protocol::strategy::Strategy;
 
     fn provider(name: &str) -> ProviderStatus {
         ProviderStatus {

@@ -15,8 +15,9 @@ use crate::daemon::{admin, checker, status};
 use crate::event::Granted;
 use crate::id::{KeyId, LeaseId};
 use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::{Lease, Reply, Reported, You};
-use crate::protocol::request::{Op, Outcome, Renew, Report, Select, Statistics};
+use crate::protocol::request::{Op, Renew, Report, Select, Statistics};
 use crate::time::clock::Clock;
 use crate::usage::TooManyRows;
 
@@ -179,21 +180,40 @@ fn select(shared: &Arc<Shared>, caller: Caller, request: &Select) -> Answer {
         drop(core);
         let lease = entry.as_ref().and_then(|entry| entry.open(&shared.vault).ok()).and_then(|secret| leased(shared, &grant, secret));
         if let Some(lease) = lease {
-            return match wait {
-                Some(wait) => Answer::Later(Box::pin(lease_when_durable(Arc::clone(shared), caller, grant.lease, lease, wait))),
-                None => Answer::Now(Reply::Lease(lease)),
+            let Some(wait) = wait else {
+                return Answer::Now(Reply::Lease(lease));
             };
+            let held = Held { shared: Arc::clone(shared), caller, lease: Some(grant.lease) };
+            return Answer::Later(Box::pin(lease_when_durable(held, lease, wait)));
         }
         give_back(shared, caller, &grant.lease);
     }
     Answer::Now(Reply::Error(ErrorReply::new(ErrorCode::Internal, "no secret can be opened; the daemon's log says why")))
 }
 
-/// The lease once its limits are durable; one that is not handed out is given back.
-async fn lease_when_durable(shared: Arc<Shared>, caller: Caller, granted: Granted, lease: Lease, durable: Durable) -> Reply {
+/// A lease that was given and is not handed out yet. It is given back when it is dropped: when the store can't be written, or
+/// its caller left.
+struct Held {
+    shared: Arc<Shared>,
+    caller: Caller,
+    lease: Option<Granted>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            let mut core = self.shared.lock();
+            cancel(&self.shared, &mut core, self.caller, &lease);
+            core.wake_journal(&self.shared);
+        }
+    }
+}
+
+/// The lease once its limits are durable.
+async fn lease_when_durable(mut held: Held, lease: Lease, durable: Durable) -> Reply {
     let reply = when_durable(Reply::Lease(lease), durable).await;
-    if matches!(reply, Reply::Error(_)) {
-        cancel(&shared, &mut shared.lock(), caller, &granted);
+    if matches!(reply, Reply::Lease(_)) {
+        held.lease = None;
     }
     reply
 }

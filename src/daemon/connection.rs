@@ -16,17 +16,11 @@ use tokio::task::JoinSet;
 use crate::daemon::answer::{Answer, Asker, answer, if_durable};
 use crate::daemon::connection::buffer::Buffer;
 use crate::daemon::state::{Durable, Shared};
-use crate::endpoint::listen::{Listener, Peer};
-use crate::endpoint::{ReadHalf, Stream, WriteHalf};
+use crate::endpoint::{ReadHalf, WriteHalf};
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::reply::{Reply, Response};
 use crate::protocol::request::Request;
 use crate::protocol::{BINARY_MAGIC, BINARY_VERSION, MESSAGE_MAX, PREAMBLE, frame, json};
-use crate::time::Steady;
-use crate::time::clock::Clock;
-
-/// Connections at a time.
-const CONNECTIONS_MAX: u64 = 4096;
 
 /// Requests of one connection that are not answered yet; past it nothing more is read from it.
 const PENDING_MAX: usize = 256;
@@ -52,65 +46,11 @@ const MESSAGE_TIME: Duration = Duration::from_secs(30);
 /// How long a caller may take to read what it is sent.
 const WRITE_TIME: Duration = Duration::from_secs(10);
 
-/// How long the answers in hand may take when the daemon ends.
-const DRAIN_TIME: Duration = Duration::from_secs(2);
+/// When the daemon ends: a pause of so long says that everything that was sent is in hand.
+const LAST_WORDS: Duration = Duration::from_millis(20);
 
-/// Takes connections until `stop` says so, and lets those that are open answer what is in hand.
-pub(crate) async fn accept(shared: Arc<Shared>, listener: Listener, mut stop: watch::Receiver<bool>) {
-    // Descriptors that the store, the log and live checks need are left to them.
-    let most = CONNECTIONS_MAX.min(crate::platform::descriptors().saturating_sub(64));
-    let mut told: Option<Steady> = None;
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => begin(&shared, stream, peer, most, stop.clone()),
-                Err(why) => {
-                    let now = shared.clock.now().steady;
-                    if told.is_none_or(|told| now.since(told) >= Duration::from_secs(60)) {
-                        tracing::warn!(error = %why, "a connection was refused");
-                        told = Some(now);
-                    }
-                    tokio::time::sleep(Duration::from_millis(200)).await;
-                }
-            },
-            _ = stop.changed() => break,
-        }
-    }
-    drop(listener);
-    for _ in 0..100 {
-        if shared.connections.load(Ordering::Acquire) == 0 {
-            return;
-        }
-        tokio::time::sleep(DRAIN_TIME / 100).await;
-    }
-}
-
-fn begin(shared: &Arc<Shared>, stream: Stream, peer: Peer, most: u64, stop: watch::Receiver<bool>) {
-    let asker = Asker { caller: shared.access.admit(peer.uid), gid: peer.gid, pid: peer.pid };
-    let open = shared.connections.fetch_add(1, Ordering::AcqRel);
-    let shared = Arc::clone(shared);
-    tokio::spawn(async move {
-        let (reader, writer) = stream.split();
-        let mut connection = Connection {
-            shared: Arc::clone(&shared),
-            asker,
-            writer,
-            out: Buffer::default(),
-            codec: Codec::Json,
-            pending: 0,
-            awaiting: VecDeque::new(),
-            later: JoinSet::new(),
-            unfinished: 0,
-        };
-        if open < most {
-            connection.serve(reader, stop).await;
-        } else {
-            connection.refuse(ErrorCode::Overloaded, format!("{most} connections are open already")).await;
-        }
-        connection.holds(0);
-        shared.connections.fetch_sub(1, Ordering::AcqRel);
-    });
-}
+/// How often it is looked whether a caller that sends no more still reads.
+const LOOK_AFTER: Duration = Duration::from_millis(250);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Codec {
@@ -128,7 +68,7 @@ enum Step {
     Close(ErrorCode, String),
 }
 
-struct Connection {
+pub(super) struct Connection {
     shared: Arc<Shared>,
     asker: Asker,
     writer: WriteHalf,
@@ -153,54 +93,71 @@ struct Awaiting {
 type Late = mpsc::Sender<(u64, Reply)>;
 
 impl Connection {
+    pub(super) fn new(shared: Arc<Shared>, asker: Asker, writer: WriteHalf) -> Self {
+        Self {
+            shared,
+            asker,
+            writer,
+            out: Buffer::default(),
+            codec: Codec::Json,
+            pending: 0,
+            awaiting: VecDeque::new(),
+            later: JoinSet::new(),
+            unfinished: 0,
+        }
+    }
+
     /// Serves until either side ends it.
-    async fn serve(&mut self, mut reader: ReadHalf, mut stop: watch::Receiver<bool>) {
+    pub(super) async fn serve(&mut self, mut reader: ReadHalf, mut stop: watch::Receiver<bool>) {
         let mut input = Buffer::default();
         let greeted = tokio::select! {
             greeted = tokio::time::timeout(GREET_TIME, self.greet(&mut reader, &mut input)) => greeted.ok().flatten(),
-            _ = stop.changed() => None,
+            () = async { drop(stop.changed().await); pause(LAST_WORDS).await } => None,
         };
         let Some(codec) = greeted else { return };
         self.codec = codec;
         let (late, mut answered) = mpsc::channel(PENDING_MAX);
         let mut overdue = pin!(tokio::time::sleep(MESSAGE_TIME));
-        let mut began = false;
+        let (mut began, mut sends) = (false, true);
         loop {
             let before = input.taken();
+            // What was asked before is answered before more is taken on.
+            self.put_ready(&mut answered);
             let step = self.take_messages(&mut input, &late);
             if let Step::Close(code, message) = step {
                 return self.refuse(code, message).await;
             }
-            if self.flush().await.is_err() || (*stop.borrow() && self.pending == 0) {
+            if self.flush().await.is_err() {
                 return;
             }
             if matches!(step, Step::More) {
                 tokio::task::yield_now().await;
                 continue;
             }
+            if !sends && self.pending == 0 {
+                return;
+            }
             if !self.holds(input.bytes().len()) {
                 return self.refuse(ErrorCode::Overloaded, "too many unfinished messages are held; send this one again".to_owned()).await;
             }
-            // The clock of a message starts with its first byte, and not again with each further one.
-            if !input.bytes().is_empty() && (!began || input.taken() != before) {
+            let reads = sends && self.pending < PENDING_MAX;
+            // The clock of a message starts with its first byte, and not again with each further one; it stands while nothing is read.
+            if !input.bytes().is_empty() && (!began || !reads || input.taken() != before) {
                 overdue.as_mut().reset(tokio::time::Instant::now() + MESSAGE_TIME);
             }
             began = !input.bytes().is_empty();
-            let reads = self.pending < PENDING_MAX && !*stop.borrow();
+            let stopping = *stop.borrow();
             tokio::select! {
-                Some((id, reply)) = answered.recv() => {
-                    self.put_late(id, reply);
-                    while let Ok((id, reply)) = answered.try_recv() {
-                        self.put_late(id, reply);
-                    }
-                }
+                Some((id, reply)) = answered.recv() => self.put_late(id, reply),
                 first = first_durable(&mut self.awaiting), if !self.awaiting.is_empty() => self.put_durable(first),
-                read = read_more(&mut reader, &mut input), if reads => match read {
-                    Ok(0) | Err(_) => return,
+                heard = hear(&mut reader, &mut input, sends), if reads || !sends => match heard {
+                    Ok(0) => sends = false,
                     Ok(_) => {}
+                    Err(_) => return,
                 },
                 () = &mut overdue, if began && reads => return,
-                _ = stop.changed() => {}
+                () = pause(LAST_WORDS), if stopping && sends => sends = false,
+                _ = stop.changed(), if !stopping => {}
             }
         }
     }
@@ -246,7 +203,7 @@ impl Connection {
     }
 
     /// Counts what the connection holds of an unfinished message; `false` where that is too much.
-    fn holds(&mut self, bytes: usize) -> bool {
+    pub(super) fn holds(&mut self, bytes: usize) -> bool {
         let counted = if bytes > UNFINISHED_FREE { bytes } else { 0 };
         if counted == self.unfinished {
             return true;
@@ -334,18 +291,25 @@ impl Connection {
         }
     }
 
-    /// Answers what the store holds by now; `first` is the first of those who wait.
-    fn put_durable(&mut self, first: Result<Result<(), String>, RecvError>) {
-        let mut durable = Some(first);
-        while let Some(result) = durable
-            && let Some(Awaiting { id, reply, .. }) = self.awaiting.pop_front()
-        {
-            self.put_late(id, if_durable(reply, result));
-            durable = self.awaiting.front_mut().and_then(|next| match next.durable.try_recv() {
-                Ok(result) => Some(Ok(result)),
+    /// Puts the answers that came meanwhile, as many as may be gathered.
+    fn put_ready(&mut self, answered: &mut mpsc::Receiver<(u64, Reply)>) {
+        while self.pending > 0 && self.out.bytes().len() <= OUT_MAX {
+            if let Ok((id, reply)) = answered.try_recv() {
+                self.put_late(id, reply);
+                continue;
+            }
+            match self.awaiting.front_mut().map(|first| first.durable.try_recv()) {
+                Some(Ok(result)) => self.put_durable(Ok(result)),
                 // One whose sender is gone is met by the next wait.
-                Err(_) => None,
-            });
+                Some(Err(_)) | None => return,
+            }
+        }
+    }
+
+    /// Answers the first of those who wait for the store.
+    fn put_durable(&mut self, durable: Result<Result<(), String>, RecvError>) {
+        if let Some(Awaiting { id, reply, .. }) = self.awaiting.pop_front() {
+            self.put_late(id, if_durable(reply, durable));
         }
     }
 
@@ -373,7 +337,7 @@ impl Connection {
     }
 
     /// Says why, and closes.
-    async fn refuse(&mut self, code: ErrorCode, message: String) {
+    pub(super) async fn refuse(&mut self, code: ErrorCode, message: String) {
         self.put(None, Reply::Error(ErrorReply::new(code, message)));
         if self.flush().await.is_err() {
             tracing::trace!("a refused connection was gone already");
@@ -396,6 +360,22 @@ async fn first_durable(awaiting: &mut VecDeque<Awaiting>) -> Result<Result<(), S
         Some(first) => (&mut first.durable).await,
         None => std::future::pending().await,
     }
+}
+
+/// As `sleep`, which costs something even where a branch is not taken.
+async fn pause(span: Duration) {
+    tokio::time::sleep(span).await;
+}
+
+/// Reads what a caller sends that still does; of one that does not, waits until it does not read either.
+async fn hear(reader: &mut ReadHalf, input: &mut Buffer, sends: bool) -> std::io::Result<usize> {
+    if sends {
+        return read_more(reader, input).await;
+    }
+    while !reader.is_closed().await {
+        tokio::time::sleep(LOOK_AFTER).await;
+    }
+    Err(std::io::ErrorKind::ConnectionAborted.into())
 }
 
 /// Reads what there is.

@@ -26,16 +26,18 @@ impl Signals {
     /// Serves signals until one says to end.
     #[cfg(unix)]
     pub(super) async fn until_the_end(mut self, shared: &Arc<Shared>) -> std::io::Result<()> {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return Ok(()),
-                _ = self.interrupt.recv() => return Ok(()),
-                _ = self.hangup.recv() => {
-                    // What came of it stands in the log and in `status`.
-                    // It is not waited for: a file that can't be read must not keep SIGTERM from being heard.
-                    tokio::spawn(crate::daemon::admin::reload(Arc::clone(shared), None));
-                }
+        let reloading = Arc::clone(shared);
+        // A task of its own: a file that can't be read must not keep SIGTERM from being heard. Signals that come while
+        // one is served are one.
+        tokio::spawn(async move {
+            while self.hangup.recv().await.is_some() {
+                // What comes of it stands in the log and in `status`.
+                drop(crate::daemon::admin::reload(Arc::clone(&reloading), None).await);
             }
+        });
+        tokio::select! {
+            _ = self.terminate.recv() => Ok(()),
+            _ = self.interrupt.recv() => Ok(()),
         }
     }
 

@@ -80,6 +80,21 @@ fn not_yet(why: io::Error) -> io::Error {
     if why.kind() == io::ErrorKind::NotConnected { io::Error::new(io::ErrorKind::WouldBlock, "its queue of new connections is full") } else { why }
 }
 
+impl ReadHalf {
+    /// Has the other side closed the whole connection? Not where only what it sends has ended, and it still reads.
+    pub async fn is_closed(&self) -> bool {
+        #[cfg(unix)]
+        {
+            let state = self.0.as_ref().ready(tokio::io::Interest::WRITABLE);
+            // Whoever has its buffer full does not answer at once, and has closed nothing.
+            let state = tokio::time::timeout(Duration::ZERO, state).await;
+            state.is_ok_and(|state| state.is_ok_and(|state| state.is_write_closed()))
+        }
+        #[cfg(windows)]
+        true
+    }
+}
+
 impl BlockingStream {
     pub(super) fn connected(stream: SystemStream) -> io::Result<Self> {
         #[cfg(unix)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::protocol::request::Outcome;
+use crate::protocol::outcome::Outcome;
 use crate::time::Steady;
 
 /// Failures in a row that open it.

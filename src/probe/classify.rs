@@ -2,8 +2,8 @@
 
 use super::answer::Answer;
 use super::rules;
+use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::KeyVerdict;
-use crate::protocol::request::Outcome;
 
 /// What an answer says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::id::{AccountName, KeyName, LeaseId, ModelName, ProviderName, Uid};
 use crate::money::Usd;
 use crate::protocol::error::ErrorReply;
-use crate::protocol::request::{Outcome, Strategy};
+use crate::protocol::outcome::Outcome;
+use crate::protocol::strategy::Strategy;
 use crate::secret::{Secret, to_wire};
 use crate::time::Timestamp;
 

@@ -1,12 +1,11 @@
 //! What a caller may ask.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
 use crate::id::{AccountName, KeyName, LeaseId, ModelName, ProviderName};
 use crate::money::Usd;
+use crate::protocol::outcome::Outcome;
+use crate::protocol::strategy::Strategy;
 use crate::secret::{Secret, to_wire};
 use crate::time::Timestamp;
 
@@ -80,68 +79,6 @@ impl Op {
     }
 }
 
-/// How one key is chosen among those that are eligible.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Strategy {
-    /// The next eligible key in configured order, by weight.
-    #[default]
-    RoundRobin,
-    /// Fewest leases in the last hour, then in its lifetime, then configured order.
-    LeastUsed,
-    /// Lowest cost today, settled and reserved; ties as `least_used`.
-    CostOptimized,
-    /// At random by weight.
-    Random,
-    /// The first eligible key in configured order.
-    Single,
-}
-
-impl Strategy {
-    /// All of them, with their names.
-    pub const ALL: [(&'static str, Strategy); 5] = [
-        ("round_robin", Strategy::RoundRobin),
-        ("least_used", Strategy::LeastUsed),
-        ("cost_optimized", Strategy::CostOptimized),
-        ("random", Strategy::Random),
-        ("single", Strategy::Single),
-    ];
-
-    /// Its name in configuration and messages.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Strategy::RoundRobin => "round_robin",
-            Strategy::LeastUsed => "least_used",
-            Strategy::CostOptimized => "cost_optimized",
-            Strategy::Random => "random",
-            Strategy::Single => "single",
-        }
-    }
-}
-
-impl fmt::Display for Strategy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-/// A text that names no variant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it is none of {allowed}")]
-pub struct UnknownVariant {
-    /// What is allowed, as a list for people.
-    pub allowed: &'static str,
-}
-
-impl FromStr for Strategy {
-    type Err = UnknownVariant;
-    fn from_str(text: &str) -> Result<Self, UnknownVariant> {
-        let found = Self::ALL.iter().find(|(name, _)| *name == text);
-        found.map(|(_, strategy)| *strategy).ok_or(UnknownVariant { allowed: "round_robin, least_used, cost_optimized, random, single" })
-    }
-}
-
 /// Asks for a lease.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -186,70 +123,6 @@ pub struct Estimate {
     /// The cost itself; not beside tokens.
     #[serde(default)]
     pub cost_usd: Option<Usd>,
-}
-
-/// What came of a request to a provider.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// It was answered.
-    Ok,
-    /// Too many requests or tokens for now.
-    RateLimited,
-    /// The account's credit or quota is spent.
-    QuotaExhausted,
-    /// The provider does not take the key.
-    AuthFailed,
-    /// The key may not use this model.
-    PermissionDenied,
-    /// The provider is overloaded.
-    Overloaded,
-    /// The provider failed.
-    ServerError,
-    /// The provider did not answer in time.
-    Timeout,
-    /// The request itself was wrong.
-    BadRequest,
-    /// No request was made: the lease is given back.
-    Cancelled,
-}
-
-impl Outcome {
-    /// All of them, with their names.
-    pub const ALL: [(&'static str, Outcome); 10] = [
-        ("ok", Outcome::Ok),
-        ("rate_limited", Outcome::RateLimited),
-        ("quota_exhausted", Outcome::QuotaExhausted),
-        ("auth_failed", Outcome::AuthFailed),
-        ("permission_denied", Outcome::PermissionDenied),
-        ("overloaded", Outcome::Overloaded),
-        ("server_error", Outcome::ServerError),
-        ("timeout", Outcome::Timeout),
-        ("bad_request", Outcome::BadRequest),
-        ("cancelled", Outcome::Cancelled),
-    ];
-
-    /// Its name in messages and statistics.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(_, outcome)| *outcome == self).map_or("ok", |(name, _)| name)
-    }
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for Outcome {
-    type Err = UnknownVariant;
-    fn from_str(text: &str) -> Result<Self, UnknownVariant> {
-        let found = Self::ALL.iter().find(|(name, _)| *name == text);
-        found.map(|(_, outcome)| *outcome).ok_or(UnknownVariant {
-            allowed: "ok, rate_limited, quota_exhausted, auth_failed, permission_denied, overloaded, server_error, timeout, bad_request, cancelled",
-        })
-    }
 }
 
 /// Settles a lease.

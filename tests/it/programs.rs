@@ -80,6 +80,23 @@ fn sigterm_ends_it_in_order_and_a_stale_socket_is_replaced() {
 }
 
 #[test]
+fn sigterm_answers_everything_that_was_sent_before_it() {
+    let site = Site::new(CONFIG);
+    let daemon = site.start();
+    let mut lines = site.lines();
+    lines.expect("status", &json!("status"));
+    let ops = [json!("whoami"), json!({"record": {"provider": "openai", "key_name": "a"}}), json!({"statistics": {"by": ["model", "caller"]}})];
+    let mut sent: std::collections::BTreeSet<u64> = (0..400).map(|turn| lines.request(&ops[turn % ops.len()]).unwrap()).collect();
+    daemon.signal(Signal::TERM);
+    while let Some(line) = lines.read().unwrap() {
+        assert!(line["reply"].get("error").is_none(), "{line}");
+        assert!(sent.remove(&line["id"].as_u64().unwrap()), "{line}");
+    }
+    assert!(sent.is_empty(), "{} of 400 were not answered", sent.len());
+    assert!(daemon.terminate().success());
+}
+
+#[test]
 fn a_second_daemon_is_refused_by_state_and_by_socket() {
     let site = Site::new(CONFIG);
     let _daemon = site.start();

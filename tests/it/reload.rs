@@ -51,6 +51,25 @@ fn a_reload_is_applied_and_loses_nothing() {
     by_signal(&site, &daemon, &mut lines);
 }
 
+#[test]
+fn many_reloads_at_once_are_each_answered_and_the_last_file_stands() {
+    let site = Site::new(CONFIG);
+    let daemon = site.start();
+    let mut lines = site.lines();
+    for round in 1..=20 {
+        site.configure(&CONFIG.replace("rate_limit: 5", &format!("rate_limit: {round}")));
+        daemon.signal(Signal::HUP);
+        lines.request(&json!("reload")).unwrap();
+    }
+    for _ in 0..20 {
+        let reply = lines.reply();
+        // A file that is just being written is refused like any other that does not load.
+        assert!(reply["reply"] == "done" || reply["reply"]["error"]["code"] == "bad_request", "{reply}");
+    }
+    lines.done(&json!("reload"));
+    assert_eq!(lines.row("openai", "a")["rate_limit"], 20);
+}
+
 /// SIGHUP does the same, and a key that comes back has its history and not its old secret.
 fn by_signal(site: &Site, daemon: &crate::harness::daemon::Daemon, lines: &mut Lines) {
     site.configure(&CONFIG.replace("sk-gone", "sk-back"));

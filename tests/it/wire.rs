@@ -192,6 +192,19 @@ fn malformed(lines: &mut Lines) {
 }
 
 #[test]
+fn a_caller_that_sends_no_more_hears_every_answer() {
+    let site = Site::new(CONFIG);
+    let _daemon = site.start();
+    let mut lines = site.lines();
+    let record = json!({"record": {"provider": "openai", "key_name": "primary"}});
+    let sent: BTreeSet<u64> = [json!({"statistics": {}}), record, json!("whoami")].iter().map(|op| lines.request(op).unwrap()).collect();
+    lines.finish();
+    let heard: BTreeSet<u64> = (0..sent.len()).map(|_| lines.reply()["id"].as_u64().unwrap()).collect();
+    assert_eq!(heard, sent);
+    assert!(lines.read().unwrap().is_none());
+}
+
+#[test]
 fn what_is_over_long_or_of_no_codec_is_answered_and_closed() {
     let site = Site::new(CONFIG);
     let _daemon = site.start();

@@ -9,7 +9,9 @@ use crate::broker::Grant;
 use crate::broker::tests::world::{World, key, openai, policy, usd};
 use crate::money::Usd;
 use crate::policy::Policy;
-use crate::protocol::request::{Estimate, Outcome, Select, Strategy};
+use crate::protocol::outcome::Outcome;
+use crate::protocol::request::{Estimate, Select};
+use crate::protocol::strategy::Strategy;
 use crate::time::Day;
 
 #[derive(Debug, Clone)]

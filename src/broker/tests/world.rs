@@ -12,8 +12,10 @@ use crate::id::{KeyId, Uid};
 use crate::money::Usd;
 use crate::policy::{ChoicePer, KeyPolicy, Policy, ProviderPolicy};
 use crate::protocol::error::ErrorReply;
+use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::{KeyRow, KeyVerdict, Reported, Role};
-use crate::protocol::request::{self, Outcome, Report, Select, Strategy};
+use crate::protocol::request::{self, Report, Select};
+use crate::protocol::strategy::Strategy;
 use crate::time::{Now, Steady, Timestamp};
 
 pub(super) const ADMIN: Caller = Caller { uid: Uid(0), role: Role::Admin, rule: "root" };

@@ -8,8 +8,9 @@ use crate::client::error::Error;
 use crate::client::fake::{self, SECRET, Talk, grant, hears, place, reported};
 use crate::endpoint::{Endpoint, listen::Listener};
 use crate::environment::Environment;
+use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::Reply;
-use crate::protocol::request::{Op, Outcome, Report};
+use crate::protocol::request::{Op, Report};
 use tokio::io::AsyncWriteExt;
 
 const SHORT: Duration = Duration::from_millis(300);

@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 
 use crate::id::ProviderName;
+use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::Statistics;
-use crate::protocol::request::Outcome;
 
 /// Every column, whatever was split by, so that what reads the file need not guess; a column for each outcome but `ok`.
 pub(super) fn write(statistics: &Statistics, out: &mut dyn Write) -> io::Result<()> {
@@ -41,32 +41,18 @@ fn field(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::money::Usd;
+    use crate::ctl::stats::tests::row;
     use crate::protocol::reply::UsageRow;
 
     #[test]
     fn csv_has_every_column_and_no_formula() {
-        let row = |model: &str| UsageRow {
-            provider: Some("openai".parse().unwrap()),
-            key_name: Some("primary".parse().unwrap()),
-            model: Some(model.parse().unwrap()),
-            bucket: Some("2026-01-31T13:00:00Z".parse().unwrap()),
-            requests: 120,
-            input_tokens: 123_456,
-            output_tokens: 5_000,
-            cached_tokens: 100_000,
-            cost_usd: Usd::from_nanos(1_500_000_000),
-            errors: [(Outcome::RateLimited, 2), (Outcome::Timeout, 1)].into(),
-            unpriced: 1,
-            ..UsageRow::default()
-        };
-        let statistics = Statistics { rows: vec![row("gpt-4"), row("=cmd,\"x\"")], total: UsageRow::default() };
+        let statistics = Statistics { rows: vec![row("primary", "gpt-4"), row("primary", "=cmd,\"x\"")], total: UsageRow::default() };
         let mut out = Vec::new();
         write(&statistics, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         let lines: Vec<&str> = text.split("\r\n").collect();
         assert!(lines[0].starts_with("bucket,provider,key_name,model,caller,requests,") && lines[0].ends_with(",cancelled"), "{}", lines[0]);
-        assert_eq!(lines[1], "2026-01-31T13:00:00Z,openai,primary,gpt-4,,120,123456,5000,100000,1.5,1,2,0,0,0,0,0,1,0,0");
-        assert!(lines[2].contains(",primary,\"'=cmd,\"\"x\"\"\",,120,"), "{}", lines[2]);
+        assert_eq!(lines[1], "2026-01-31T13:00:00Z,openai,primary,gpt-4,1000,120,123456,5000,100000,1.5,1,2,0,0,0,0,0,1,0,0");
+        assert!(lines[2].contains(",primary,\"'=cmd,\"\"x\"\"\",1000,120,"), "{}", lines[2]);
     }
 }

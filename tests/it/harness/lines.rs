@@ -31,6 +31,11 @@ impl Lines {
         self.reader.get_mut().write_all(bytes)
     }
 
+    /// Sends no more, and still reads.
+    pub(crate) fn finish(&mut self) {
+        self.reader.get_mut().shutdown(std::net::Shutdown::Write).unwrap();
+    }
+
     /// Sends a request and returns its id.
     pub(crate) fn request(&mut self, op: &Value) -> std::io::Result<u64> {
         let id = self.next;

@@ -1,7 +1,8 @@
 //! Requests that are nearly right, and some that are not at all.
 
 use fastrand::Rng;
-use gollm::protocol::request::{Estimate, Op, Outcome, Record, Report, Request, Select};
+use gollm::protocol::outcome::Outcome;
+use gollm::protocol::request::{Estimate, Op, Record, Report, Request, Select};
 use gollm::protocol::{MESSAGE_MAX, frame};
 
 /// Requests of which the others are made; none changes the configuration, so that a mutation that is well-formed does no harm.

@@ -58,7 +58,9 @@ impl Caller {
 const fn needed(op: &Op) -> Role {
     match op {
         Op::Whoami => Role::None,
-        Op::Select(_) | Op::Report(_) | Op::Renew(_) | Op::Record(_) | Op::Status | Op::Keys(_) | Op::Statistics(_) | Op::Health => Role::Client,
+        Op::Select(_) | Op::Explain(_) | Op::Report(_) | Op::Renew(_) | Op::Record(_) | Op::Status | Op::Keys(_) | Op::Statistics(_) | Op::Health => {
+            Role::Client
+        }
         Op::Validate(_) | Op::KeySet(_) | Op::KeyRemove(_) | Op::KeyEnable(_) | Op::KeyDisable(_) | Op::Reload => Role::Admin,
     }
 }

@@ -6,10 +6,13 @@
 mod admin;
 mod apply;
 mod arena;
+mod choice;
+mod explain;
 mod records;
 mod select;
 mod settle;
 mod view;
+mod waiting;
 
 #[cfg(test)]
 mod tests;
@@ -22,20 +25,23 @@ use fastrand::Rng;
 use crate::access::Caller;
 use crate::broker::arena::{Accounts, Keys};
 use crate::broker::records::Dirty;
+use crate::broker::waiting::Waiting;
 use crate::event::{AccountKey, Event, Granted};
-use crate::health::KeyHealth;
 use crate::health::account::AccountHealth;
 use crate::health::breaker::Breaker;
-use crate::id::{AccountName, KeyId, ProviderName};
+use crate::health::{KeyHealth, Trial};
+use crate::id::{AccountName, KeyId, ModelName, ProviderName};
 use crate::lease::Leases;
 use crate::limits::{Limits, Meter};
 use crate::policy::{KeyPolicy, Policy, ProviderPolicy};
 use crate::rotation::round_robin::Schedule;
+use crate::session::Sessions;
 use crate::time::{Now, Steady, Timestamp};
 use crate::usage::Ledger;
 
 pub use crate::broker::records::{Change, DamagedRecord, Record, Shelf};
-pub use crate::broker::select::Grant;
+pub use crate::broker::select::{Grant, Selected};
+pub use crate::broker::waiting::{Served, Ticket};
 
 /// How often what is kept no longer is looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
@@ -61,8 +67,10 @@ pub struct Broker {
     keys: Keys,
     accounts: Accounts,
     leases: Leases,
+    sessions: Sessions,
     ledger: Ledger,
     global: Meter,
+    waiting: Waiting,
     dirty: Dirty,
     outbox: Vec<Event>,
     /// The number of the last event.
@@ -98,8 +106,8 @@ struct KeyEntry {
     last_used: Option<Timestamp>,
     /// When a lease was last reported ok, since the daemon started.
     last_ok: Option<Steady>,
-    /// The one lease of its trial.
-    trial_lease: Option<u64>,
+    /// The one lease of each trial that is on: for every model, or for one.
+    trials: Vec<(Option<ModelName>, u64)>,
     /// It has no secret, or none that can be opened.
     sealed: bool,
 }
@@ -131,6 +139,12 @@ impl KeyEntry {
     fn limits(&self) -> Limits {
         self.policy.as_ref().map_or_else(Limits::default, |policy| Limits { rate: policy.rate_limit, cost: policy.cost_limit })
     }
+
+    /// The leases of the trials that are on for `model`.
+    fn trial_leases<'a>(&'a self, on: Trial, model: Option<&'a ModelName>) -> impl Iterator<Item = u64> + 'a {
+        let concerned = move |scope: &Option<ModelName>| if scope.is_none() { on.whole } else { on.model && scope.as_ref() == model };
+        self.trials.iter().filter(move |(scope, _)| concerned(scope)).map(|(_, number)| *number)
+    }
 }
 
 impl Broker {
@@ -143,8 +157,10 @@ impl Broker {
             keys: Keys::default(),
             accounts: Accounts::default(),
             leases: Leases::default(),
+            sessions: Sessions::default(),
             ledger: Ledger::default(),
             global: Meter::default(),
+            waiting: Waiting::default(),
             dirty: Dirty::default(),
             outbox: Vec::new(),
             emitted: 0,
@@ -205,7 +221,7 @@ impl Broker {
             learned: None,
             last_used: None,
             last_ok: None,
-            trial_lease: None,
+            trials: Vec::new(),
             sealed: true,
         })
     }
@@ -298,6 +314,7 @@ impl Broker {
         }
         let forgotten = self.leases.forget(now, self.policy.lease_ttl);
         self.dirty.leases.extend(forgotten);
+        self.dirty.sessions.extend(self.sessions.forget(now.steady));
         self.ledger.forget(now.wall.day());
         self.raise_alerts(now);
     }
@@ -305,7 +322,7 @@ impl Broker {
     /// When [`Broker::tick`] has something to do.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Steady> {
-        self.leases.first_deadline().into_iter().chain(self.orphans_until).min()
+        self.leases.first_deadline().into_iter().chain(self.orphans_until).chain(self.waiting.next_deadline()).min()
     }
 
     /// Raises the alert of every cost limit that passed its threshold, once a day and limit.

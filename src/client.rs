@@ -61,6 +61,7 @@ use crate::client::line::Line;
 use crate::endpoint::Endpoint;
 use crate::environment::Environment;
 use crate::id::LeaseId;
+use crate::protocol::explanation::Explanation;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::{self, KeyRow, Reply, Reported, Status, Validation, You};
 use crate::protocol::request::{Keys, Op, Record, Renew, Report, Select, Statistics, Validate};
@@ -73,7 +74,7 @@ pub use lease::{GiveBack, Lease, Usage};
 /// A connection to the daemon that many tasks may share: clones use the same one, and their requests do not wait for each
 /// other's replies.
 ///
-/// Every request has a deadline ([`ClientBuilder::timeout`]), connecting included. A connection that broke, as when the
+/// Every request has a deadline ([`ClientBuilder::timeout`]), connecting included; a select that waits for a key has its wait besides. A connection that broke, as when the
 /// daemon was restarted, is replaced at the next request. A request that met the break is sent again, once, if the daemon
 /// has certainly not read it as a whole, or if doing it twice does no harm: `report`, which settles a lease once, `renew`,
 /// and all that only asks. A `select` that was sent is not repeated: its lease would be taken twice.
@@ -139,6 +140,14 @@ impl Client {
     pub async fn select(&self, select: Select) -> Result<Lease, Error> {
         let grant = answer::lease(self.call(Op::Select(select)).await?)?;
         Ok(Lease::new(grant, self.clone()))
+    }
+
+    /// Which key such a select would be given, and what is against each other one; no lease is taken.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn explain(&self, select: Select) -> Result<Explanation, Error> {
+        answer::explanation(self.call(Op::Explain(select)).await?)
     }
 
     /// Settles a lease, once: the same again counts nothing. Mostly called through [`Lease::report`].
@@ -218,12 +227,13 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub async fn call(&self, op: Op) -> Result<Reply, Error> {
-        match tokio::time::timeout(self.timeout, self.line.ask(&op, self.timeout)).await {
+        let within = self.timeout + op.wait();
+        match tokio::time::timeout(within, self.line.ask(&op, self.timeout)).await {
             Ok(Ok(Reply::Error(why))) => Err(Error::Refused(why)),
             Ok(reply) => reply,
             Err(_) => {
                 self.line.end_if_forsaken();
-                Err(Error::TimedOut { op: op.name(), within: self.timeout })
+                Err(Error::TimedOut { op: op.name(), within })
             }
         }
     }

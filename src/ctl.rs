@@ -6,16 +6,19 @@ mod args;
 mod config;
 mod console;
 mod daemon;
+mod explain;
 mod failure;
 mod health;
 mod key;
 mod keys;
-mod lease;
 mod pages;
 mod print;
+mod report;
+mod select;
 mod stats;
 mod status;
 mod validate;
+mod wanted;
 mod whoami;
 
 use std::io::{self, IsTerminal as _, Write as _};
@@ -62,6 +65,7 @@ fn run(command: Command, console: &mut Console<'_>) -> Result<(), Failure> {
         Command::Keys(keys) => keys.run(console),
         Command::Key(key) => key.run(console),
         Command::Select(select) => select.run(console),
+        Command::Explain(explain) => explain.run(console),
         Command::Report(report) => report.run(console),
         Command::Stats(stats) => stats.run(console),
         Command::Validate(validate) => validate.run(console),

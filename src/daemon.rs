@@ -12,6 +12,7 @@ mod background;
 mod checker;
 mod connection;
 mod journal;
+mod leasing;
 mod logging;
 mod observe;
 #[cfg(unix)]
@@ -171,6 +172,7 @@ pub fn serve(options: &Options, environment: Environment, ready: &mut dyn FnMut(
         signals.until_the_end(&shared).await.map_err(StartError::Runtime)?;
         tracing::info!("stopping");
         tell(&Phase::Stopping);
+        shared.lock().close(&shared);
         stop.send_replace(true);
         drop(accepting.await);
         end(&shared, writer)

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::health::KeyHealth;
 use crate::health::account::AccountHealth;
-use crate::id::{AccountName, KeyId, KeyName, ModelName, ProviderName, Uid};
+use crate::id::{AccountName, KeyId, KeyName, ModelName, ProviderName, SessionName, Uid};
 use crate::money::Usd;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::strategy::Strategy;
@@ -83,6 +83,26 @@ pub enum Event {
         /// When.
         at: Now,
     },
+    /// A session has a key: it is new, it moved, or it is still used.
+    Session {
+        /// The session.
+        session: SessionId,
+        /// Its key.
+        key: KeyId,
+        /// When it was used.
+        at: Steady,
+    },
+}
+
+/// A session: a conversation of one caller with one provider.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SessionId {
+    /// The provider that is asked for.
+    pub provider: ProviderName,
+    /// Who asks.
+    pub caller: Uid,
+    /// What the caller names it.
+    pub name: SessionName,
 }
 
 /// A horizon: a count that memory may reach before the store must hear of it again.
@@ -197,6 +217,7 @@ impl Event {
             Event::Settled(settled) => Some(settled.at.steady),
             Event::Expired { at, .. } | Event::Alerted { at, .. } => Some(at.steady),
             Event::Recorded(recorded) => Some(recorded.at.steady),
+            Event::Session { at, .. } => Some(*at),
             _ => None,
         }
     }

@@ -218,21 +218,21 @@ impl KeyHealth {
         if self.proven == Proven::Invalid {
             return Err((Reason::Invalid, None));
         }
-        let own = match self.standing(now) {
+        let whole = match self.standing(now) {
             Standing::Aside(until) => return Err((Reason::CoolingDown, Some(until))),
-            Standing::Trial => Trial::On,
-            Standing::Clear => Trial::Off,
+            Standing::Trial => true,
+            Standing::Clear => false,
         };
         let Some(entry) = model.and_then(|model| self.models.get(model)) else {
-            return Ok(own);
+            return Ok(Trial { whole, model: false });
         };
         if let Some(until) = entry.denied_until.filter(|until| *until > now) {
             return Err((Reason::ModelDenied, Some(until)));
         }
         match entry.aside.standing(now) {
             Standing::Aside(until) => Err((Reason::CoolingDown, Some(until))),
-            Standing::Trial => Ok(Trial::On),
-            Standing::Clear => Ok(own),
+            Standing::Trial => Ok(Trial { whole, model: true }),
+            Standing::Clear => Ok(Trial { whole, model: false }),
         }
     }
 
@@ -288,13 +288,14 @@ impl KeyHealth {
     }
 }
 
-/// Is the key on trial?
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trial {
-    /// No.
-    Off,
-    /// Yes: one lease at a time.
-    On,
+/// Is the key on trial, so that it has one lease at a time?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[must_use]
+pub struct Trial {
+    /// For every model.
+    pub whole: bool,
+    /// For the model that was asked for.
+    pub model: bool,
 }
 
 /// May a key be probed?
@@ -348,9 +349,9 @@ mod tests {
         health.rate_limited(None, None, at(10).steady, at(10), 0.0);
         health.passed(None, at(0).steady, at(11));
         assert_eq!(until(&health, at(12)), Some(at(40).steady));
-        assert_eq!(health.check(None, at(41).steady), Ok(Trial::On));
+        assert_eq!(health.check(None, at(41).steady), Ok(Trial { whole: true, model: false }));
         health.passed(None, at(41).steady, at(42));
-        assert_eq!(health.check(None, at(43).steady), Ok(Trial::Off));
+        assert_eq!(health.check(None, at(43).steady), Ok(Trial::default()));
     }
 
     #[test]
@@ -359,7 +360,7 @@ mod tests {
         let model: ModelName = "gpt-4".parse().unwrap();
         health.rate_limited(Some(&model), None, at(0).steady, at(0), 0.0);
         assert!(health.check(Some(&model), at(1).steady).is_err());
-        assert_eq!(health.check(None, at(1).steady), Ok(Trial::Off));
+        assert_eq!(health.check(None, at(1).steady), Ok(Trial::default()));
         health.permission_denied(&model, Duration::from_secs(3600), at(0));
         assert_eq!(health.check(Some(&model), at(3000).steady).err().map(|(reason, _)| reason), Some(Reason::ModelDenied));
         assert_eq!(health.state(at(1)).2.as_deref(), Some("set aside for gpt-4"));
@@ -377,7 +378,7 @@ mod tests {
         health.probed(KeyVerdict::Invalid, Duration::from_secs(300), at(4), 0.0);
         assert_eq!(health.state(at(5)).0, KeyState::Invalid);
         health.probed(KeyVerdict::Valid, Duration::from_secs(300), at(6), 0.0);
-        assert_eq!(health.check(None, at(7).steady), Ok(Trial::Off));
+        assert_eq!(health.check(None, at(7).steady), Ok(Trial::default()));
 
         let mut unprobed = KeyHealth::default();
         unprobed.auth_failed(Probing::Off, at(0).steady, at(0));
@@ -390,7 +391,7 @@ mod tests {
         health.disable(Some(Duration::from_secs(7200)), at(0));
         health.probed(KeyVerdict::Valid, Duration::from_secs(300), at(1), 0.0);
         assert_eq!(health.state(at(2)).0, KeyState::Disabled);
-        assert_eq!(health.check(None, at(7200).steady), Ok(Trial::Off));
+        assert_eq!(health.check(None, at(7200).steady), Ok(Trial::default()));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// Longest name of a provider, key or account, in bytes.
 pub const NAME_MAX: usize = 64;
 
-/// Longest name of a model, in bytes.
+/// Longest name of a model, account or session, in bytes.
 pub const MODEL_MAX: usize = 256;
 
 /// Longest text of a lease id, in bytes.
@@ -42,6 +42,9 @@ pub enum InvalidName {
     /// A lease id begins with `gl_`.
     #[error("a lease id begins with `gl_`")]
     NotALease,
+    /// What is written in two parts has a slash between them.
+    #[error("it has two parts with a `/` between them")]
+    NoSlash,
 }
 
 fn parse_name(text: &str) -> Result<(), InvalidName> {
@@ -62,7 +65,7 @@ fn parse_name(text: &str) -> Result<(), InvalidName> {
     }
 }
 
-fn parse_model(text: &str) -> Result<(), InvalidName> {
+fn parse_visible(text: &str) -> Result<(), InvalidName> {
     if text.is_empty() {
         return Err(InvalidName::Empty);
     }
@@ -168,11 +171,15 @@ name! {
 }
 name! {
     /// An account at a provider, which several keys may share: 1 to 256 visible ASCII characters.
-    AccountName, parse_model
+    AccountName, parse_visible
 }
 name! {
     /// The name of a model as its provider writes it: 1 to 256 visible ASCII characters.
-    ModelName, parse_model
+    ModelName, parse_visible
+}
+name! {
+    /// A conversation, as its program names it: 1 to 256 visible ASCII characters.
+    SessionName, parse_visible
 }
 name! {
     /// The token of a lease: `gl_` and base64url text; only its daemon can read what it seals.
@@ -198,7 +205,7 @@ impl FromStr for KeyId {
     type Err = InvalidName;
     /// Reads `provider/key`.
     fn from_str(text: &str) -> Result<Self, InvalidName> {
-        let (provider, key) = text.split_once('/').ok_or(InvalidName::Empty)?;
+        let (provider, key) = text.split_once('/').ok_or(InvalidName::NoSlash)?;
         Ok(Self { provider: provider.parse()?, key: key.parse()? })
     }
 }

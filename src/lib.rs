@@ -35,6 +35,8 @@ pub mod limits;
 #[cfg(feature = "daemon")]
 pub mod lease;
 #[cfg(feature = "daemon")]
+pub mod session;
+#[cfg(feature = "daemon")]
 pub mod usage;
 #[cfg(feature = "daemon")]
 pub mod rotation;

@@ -2,11 +2,13 @@
 //!
 //! Built by `config`, obeyed by `broker`. It holds no secrets.
 
+use std::fmt;
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::catalogue::prices::Price;
-use crate::id::{AccountName, KeyId, KeyName, ModelName, ProviderName};
+use crate::id::{AccountName, InvalidName, KeyId, KeyName, ModelName, ProviderName};
 use crate::money::Usd;
 use crate::protocol::strategy::Strategy;
 
@@ -23,6 +25,8 @@ pub struct Policy {
     pub providers: Vec<ProviderPolicy>,
     /// Providers in order of priority; only names that stand in `providers`.
     pub fallback_chain: Vec<ProviderName>,
+    /// Models that stand in for each other when another provider is fallen back to.
+    pub equivalent_models: Vec<Vec<ModelId>>,
     /// Leases in any 60 minutes, over all keys.
     pub global_rate_limit: Option<u64>,
     /// Dollars in a UTC day, over all keys.
@@ -33,6 +37,15 @@ pub struct Policy {
     pub lease_ttl: Duration,
     /// How often keys are probed.
     pub health_check_interval: Duration,
+}
+
+/// A model of a provider, written `provider/model`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelId {
+    /// Whose model.
+    pub provider: ProviderName,
+    /// Its name there.
+    pub model: ModelName,
 }
 
 /// One provider.
@@ -48,6 +61,8 @@ pub struct ProviderPolicy {
     pub keys: Vec<KeyPolicy>,
     /// Models with a configured price or switch.
     pub models: Vec<ModelPolicy>,
+    /// Is a model refused that does not stand in `models`?
+    pub strict_models: bool,
     /// How its keys are chosen.
     pub strategy: Strategy,
     /// How long a set-aside without a term of its own lasts before the key is considered again; with `per: interval`,
@@ -108,6 +123,18 @@ impl Policy {
         self.providers.iter().find(|provider| provider.name == *name)
     }
 
+    /// What can be asked of `other` instead of a model of `provider`, in configured order.
+    pub fn equivalents<'a>(
+        &'a self,
+        provider: &'a ProviderName,
+        model: &'a ModelName,
+        other: &'a ProviderName,
+    ) -> impl Iterator<Item = &'a ModelName> {
+        let same = move |id: &ModelId| id.provider == *provider && id.model == *model;
+        let lists = self.equivalent_models.iter().filter(move |list| list.iter().any(same));
+        lists.flatten().filter(move |id| id.provider == *other).map(|id| &id.model)
+    }
+
     /// Every key there is, in configured order.
     pub fn keys(&self) -> impl Iterator<Item = KeyId> {
         self.providers.iter().flat_map(|provider| provider.keys.iter().map(|key| KeyId { provider: provider.name.clone(), key: key.name.clone() }))
@@ -121,10 +148,31 @@ impl ProviderPolicy {
         self.keys.iter().find(|key| key.name == *name)
     }
 
+    /// May the model be asked for?
+    #[must_use]
+    pub fn allows(&self, model: &ModelName) -> bool {
+        self.model(model).map_or(!self.strict_models, |model| model.enabled)
+    }
+
     /// What the configuration says of a model.
     #[must_use]
     pub fn model(&self, name: &ModelName) -> Option<&ModelPolicy> {
         self.models.iter().find(|model| model.name == *name)
+    }
+}
+
+impl fmt::Display for ModelId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.provider, self.model)
+    }
+}
+
+impl FromStr for ModelId {
+    type Err = InvalidName;
+    /// Reads `provider/model`; the model's name may have slashes in it.
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let (provider, model) = text.split_once('/').ok_or(InvalidName::NoSlash)?;
+        Ok(Self { provider: provider.parse()?, model: model.parse()? })
     }
 }
 

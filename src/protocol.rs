@@ -5,6 +5,7 @@
 //! out of a reply, null stands for none. In requests optional fields may be left out of JSON; unknown ones are an error.
 
 pub mod error;
+pub mod explanation;
 pub mod frame;
 pub mod json;
 pub mod outcome;

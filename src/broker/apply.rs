@@ -2,11 +2,12 @@
 
 use crate::broker::{Broker, KeyIx};
 use crate::event::{Ahead, Event, Granted, Settled, Usage};
-use crate::health::Trial;
+use crate::health::account::OnTrial;
 use crate::lease::Standing;
 use crate::limits::Moves;
 use crate::money::Usd;
 use crate::protocol::outcome::Outcome;
+use crate::session::Held;
 use crate::time::{Day, Now};
 use crate::usage::Entry;
 
@@ -67,6 +68,11 @@ impl Broker {
                 }
                 None => self.global.alerted(at.wall.day()),
             },
+            Event::Session { session, key, at } => {
+                let held = Held { key: key.clone(), noted: *at };
+                self.dirty.sessions.extend(self.sessions.put(session.clone(), held));
+                self.dirty.sessions.insert(session.clone());
+            }
         }
     }
 
@@ -175,20 +181,21 @@ impl Broker {
     pub(super) fn begin_trial(&mut self, key: KeyIx, lease: &Granted) {
         let entry = &mut self.keys[key];
         let account = &mut self.accounts[entry.account];
-        if entry.health.check(lease.model.as_ref(), lease.at.steady) == Ok(Trial::On) {
-            entry.trial_lease = Some(lease.number);
+        if let Ok(trial) = entry.health.check(lease.model.as_ref(), lease.at.steady) {
+            let scopes = [trial.whole.then_some(None), trial.model.then(|| lease.model.clone())];
+            for scope in scopes.into_iter().flatten() {
+                entry.trials.retain(|(other, _)| *other != scope);
+                entry.trials.push((scope, lease.number));
+            }
         }
-        if account.health.check(lease.at.steady) == Ok(Trial::On) {
+        if account.health.check(lease.at.steady) == Ok(OnTrial(true)) {
             account.trial_lease = Some(lease.number);
         }
     }
 
     fn end_trial(&mut self, key: KeyIx, number: u64) {
-        let account = self.keys[key].account;
-        for trial in [&mut self.keys[key].trial_lease, &mut self.accounts[account].trial_lease] {
-            if *trial == Some(number) {
-                *trial = None;
-            }
-        }
+        self.keys[key].trials.retain(|(_, other)| *other != number);
+        let account = &mut self.accounts[self.keys[key].account];
+        account.trial_lease = account.trial_lease.filter(|other| *other != number);
     }
 }

@@ -7,10 +7,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::broker::{AccountIx, Broker, KeyIx};
-use crate::event::{AccountKey, Event, Granted};
+use crate::event::{AccountKey, Event, Granted, SessionId};
 use crate::health::KeyHealth;
 use crate::health::account::AccountHealth;
-use crate::id::{AccountName, KeyId, KeyName, ProviderName};
+use crate::id::{AccountName, KeyId, KeyName, ProviderName, Uid};
 use crate::lease::KeptOwned;
 use crate::limits::Meter;
 use crate::policy::Policy;
@@ -74,6 +74,7 @@ pub(super) struct Dirty {
     /// Leases that the store has a record of; not a change, but what is known of the store.
     pub(super) stored: HashSet<u64>,
     pub(super) providers: BTreeSet<ProviderName>,
+    pub(super) sessions: BTreeSet<SessionId>,
     pub(super) global: bool,
 }
 
@@ -146,6 +147,9 @@ impl Broker {
         for (name, last) in dirty.providers.iter().filter_map(|name| Some((name, self.providers.get(name)?.last?))) {
             put(Shelf::States, named('p', name), encode(&self.keys[last].id.key));
         }
+        for session in &dirty.sessions {
+            put(Shelf::States, session_key(session), self.sessions.held(session).and_then(encode));
+        }
         if !dirty.leases.is_empty() || dirty.global {
             put(Shelf::Leases, BOOK.to_vec(), encode(&self.leases.book()));
         }
@@ -183,6 +187,7 @@ impl Broker {
         self.dirty.leases.extend(numbers);
         self.dirty.stored = self.dirty.leases.iter().copied().collect();
         self.dirty.providers.extend(self.providers.keys().cloned());
+        self.dirty.sessions.extend(self.sessions.all().cloned());
         self.dirty.global = true;
         self.leases.settled().all_changed();
         self.ledger.all_changed();
@@ -288,6 +293,10 @@ impl Broker {
                 let account = self.account_ix(key);
                 self.accounts[account].health = decode::<AccountHealth>(record)?;
             }
+            b'c' => {
+                let session = text(name).and_then(session_id).ok_or(damaged)?;
+                self.dirty.sessions.extend(self.sessions.put(session, decode(record)?));
+            }
             b'p' => {
                 let provider: ProviderName = text(name).and_then(|text| text.parse().ok()).ok_or(damaged)?;
                 let key = decode::<KeyName>(record)?;
@@ -300,6 +309,16 @@ impl Broker {
         }
         Ok(())
     }
+}
+
+fn session_key(session: &SessionId) -> Vec<u8> {
+    named('c', format_args!("{}@{}@{}", session.provider, session.caller, session.name))
+}
+
+fn session_id(text: &str) -> Option<SessionId> {
+    let (provider, rest) = text.split_once('@')?;
+    let (caller, name) = rest.split_once('@')?;
+    Some(SessionId { provider: provider.parse().ok()?, caller: Uid(caller.parse().ok()?), name: name.parse().ok()? })
 }
 
 /// The name behind the kind and its colon.

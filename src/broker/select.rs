@@ -1,20 +1,14 @@
 //! `select`: one key of a provider, or of the next in the fallback chain, and the lease on it.
 
 use crate::access::Caller;
-use crate::broker::settle::sensible;
-use crate::broker::{Broker, KeyIx, Moment, ProviderEntry};
-use crate::catalogue::prices::{self, Price};
+use crate::broker::choice::{Choice, Query};
+use crate::broker::waiting::Ticket;
+use crate::broker::{Broker, KeyIx, Moment};
 use crate::event::{Ahead, Event, Granted};
-use crate::health::{Against, Trial};
-use crate::id::{KeyId, ModelName, ProviderName};
-use crate::limits::{NEVER, Spent};
 use crate::money::Usd;
-use crate::policy::{ChoicePer, ProviderPolicy};
-use crate::protocol::error::{ErrorCode, ErrorReply, KeyRefusal, Reason};
-use crate::protocol::request::{Estimate, Select};
-use crate::protocol::strategy::Strategy;
-use crate::rotation::{self, Candidate};
-use crate::time::{Now, Steady, Timestamp};
+use crate::protocol::error::{ErrorCode, ErrorReply, KeyRefusal};
+use crate::protocol::request::Select;
+use crate::time::{Now, Timestamp};
 
 /// Leases that can be open at a time.
 const OPEN_MAX: usize = 100_000;
@@ -34,211 +28,75 @@ pub struct Grant {
     pub must_wait: bool,
 }
 
-/// What a key is asked for.
-#[derive(Debug, Clone, Copy)]
-struct Ask<'a> {
-    model: Option<&'a ModelName>,
-    estimate: Usd,
-    now: Now,
-}
-
-/// A key that was chosen.
-struct Choice {
-    key: KeyIx,
-    in_turn: bool,
-    /// With `per: interval`, it is kept.
-    keep: bool,
-    trial: bool,
-}
-
-/// The price of a model: the configured one, else the built-in list's.
-pub(super) fn price_of(provider: &ProviderPolicy, model: Option<&ModelName>) -> Option<Price> {
-    let model = model?;
-    provider.model(model).and_then(|model| model.price).or_else(|| prices::lookup(provider.kind, model.as_str()))
-}
-
-fn estimated(estimate: Option<Estimate>, price: impl FnOnce() -> Option<Price>) -> Usd {
-    let Some(estimate) = estimate else {
-        return Usd::ZERO;
-    };
-    let tokens = || price().map_or(Usd::ZERO, |price| price.cost(estimate.input_tokens.unwrap_or(0), 0, estimate.output_tokens.unwrap_or(0)));
-    estimate.cost_usd.unwrap_or_else(tokens)
+/// What came of a select that may wait.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Selected {
+    /// A lease.
+    Granted(Grant),
+    /// A place in the queue.
+    Queued(Ticket),
 }
 
 impl Broker {
-    /// Leases a key.
+    /// Leases a key. Whoever waits for one comes first.
     ///
     /// # Errors
     /// The provider, key or model is not known, or no key is eligible: then every key is named with its reason.
     pub fn select(&mut self, caller: Caller, request: &Select, moment: &mut Moment<'_>) -> Result<Grant, ErrorReply> {
+        self.serve(moment);
+        self.try_select(caller, request, moment)
+    }
+
+    /// As [`Broker::select`], and where no key is eligible joins the queue, if the request says that it waits.
+    ///
+    /// # Errors
+    /// As [`Broker::select`], or the queue is full.
+    pub fn select_or_wait(&mut self, caller: Caller, request: &Select, moment: &mut Moment<'_>) -> Result<Selected, ErrorReply> {
+        let refusal = match self.select(caller, request, moment) {
+            Ok(grant) => return Ok(Selected::Granted(grant)),
+            Err(refusal) => refusal,
+        };
+        if refusal.code != ErrorCode::NoKeyAvailable || request.wait().is_zero() {
+            return Err(refusal);
+        }
+        self.join(caller, request, moment.now).map(Selected::Queued)
+    }
+
+    /// As [`Broker::select`], without a look at the queue.
+    pub(super) fn try_select(&mut self, caller: Caller, request: &Select, moment: &mut Moment<'_>) -> Result<Grant, ErrorReply> {
         self.durable = moment.durable;
-        let only = self.check_request(request)?;
+        let query = self.query(caller, request, moment.now)?;
         if self.leases.open_count() >= OPEN_MAX {
             return Err(ErrorReply::new(ErrorCode::Overloaded, format!("{OPEN_MAX} leases are open: report them, or let them run out")));
         }
-        let chain = self.chain(request, moment.now);
-        let mut rng = moment.rng.fork();
-        for name in &chain {
-            let Some(provider) = self.providers.get(name) else { continue };
-            let ask = Self::ask(provider, request, moment.now);
-            let strategy = request.strategy.unwrap_or(provider.policy.strategy);
-            let Some(choice) = self.choose(provider, ask, strategy, request.strategy.is_none(), only, &mut rng) else { continue };
-            if moment.stalled && (choice.trial || self.needs_store(choice.key, ask.estimate)) {
-                return Err(ErrorReply::new(ErrorCode::Internal, "the store can't be written, and it must hear of this lease first"));
-            }
-            let lease = self.lease_of(&choice, caller, request, moment.now, ask.estimate, strategy);
-            let grant = self.grant(choice.key, lease);
-            if choice.keep {
-                self.keep_choice(choice.key, &grant.lease);
-            }
-            return Ok(grant);
-        }
-        Err(self.refusal(request, &chain, only, moment.now))
-    }
-
-    fn check_request(&self, request: &Select) -> Result<Option<KeyIx>, ErrorReply> {
-        let Some(provider) = self.providers.get(&request.provider) else {
-            return Err(ErrorReply::new(ErrorCode::UnknownProvider, format!("no provider `{}` is configured", request.provider)));
+        let Some(choice) = self.choose(&query, &moment.rng.fork()) else {
+            return Err(self.refusal(&query));
         };
-        if let Some(model) = request.model.as_ref().filter(|model| provider.policy.model(model).is_some_and(|model| !model.enabled)) {
-            return Err(ErrorReply::new(ErrorCode::UnknownModel, format!("the model `{model}` is disabled for `{}`", request.provider)));
+        if moment.stalled && (choice.trial || self.needs_store(choice.key, choice.estimate)) {
+            return Err(ErrorReply::new(ErrorCode::Internal, "the store can't be written, and it must hear of this lease first"));
         }
-        if request
-            .estimate
-            .is_some_and(|estimate| estimate.cost_usd.is_some() && (estimate.input_tokens.is_some() || estimate.output_tokens.is_some()))
-        {
-            return Err(ErrorReply::new(ErrorCode::BadRequest, "an estimate is either tokens or cost_usd, not both"));
+        let lease = self.lease_of(&choice, caller, request, moment.now);
+        let session = query.session;
+        let grant = self.grant(choice.key, lease);
+        if choice.keep {
+            self.keep_choice(choice.key, &grant.lease);
         }
-        if let Some(estimate) = request.estimate {
-            sensible([estimate.input_tokens, estimate.output_tokens, None], estimate.cost_usd)?;
+        if let Some(session) = session {
+            self.use_session(session, &grant.lease);
         }
-        let Some(name) = &request.key_name else {
-            return Ok(None);
-        };
-        let id = KeyId { provider: request.provider.clone(), key: name.clone() };
-        let known = self.keys.find(&id).filter(|key| self.keys[*key].policy.is_some());
-        known.map(Some).ok_or_else(|| ErrorReply::new(ErrorCode::UnknownKey, format!("no key `{id}` is configured")))
+        Ok(grant)
     }
 
-    /// The providers to look at, in order: the asked one, then those behind it in the fallback chain. One whose breaker
-    /// is open comes last.
-    fn chain(&self, request: &Select, now: Now) -> Vec<ProviderName> {
-        let mut chain = vec![request.provider.clone()];
-        let allowed = self.providers.get(&request.provider).is_some_and(|provider| provider.policy.fallback_enabled);
-        if allowed && request.fallback != Some(false) && request.key_name.is_none() {
-            let behind = self.policy.fallback_chain.iter().position(|name| *name == request.provider).map_or(0, |place| place + 1);
-            chain.extend(self.policy.fallback_chain.iter().skip(behind).filter(|name| **name != request.provider).cloned());
-        }
-        chain.sort_by_key(|name| self.providers.get(name).is_some_and(|provider| !provider.breaker.is_closed(now.steady)));
-        chain
-    }
-
-    /// The model belongs to the asked provider: another one is asked for no model in particular.
-    fn ask<'a>(provider: &ProviderEntry, request: &'a Select, now: Now) -> Ask<'a> {
-        let model = request.model.as_ref().filter(|_| provider.policy.name == request.provider);
-        Ask { model, estimate: estimated(request.estimate, || price_of(&provider.policy, model)), now }
-    }
-
-    fn choose(
-        &self,
-        provider: &ProviderEntry,
-        ask: Ask<'_>,
-        strategy: Strategy,
-        keep: bool,
-        only: Option<KeyIx>,
-        rng: &mut fastrand::Rng,
-    ) -> Option<Choice> {
-        if self.check_global(ask).is_err() {
-            return None;
-        }
-        let sole = |key: KeyIx| self.check(key, ask).ok().map(|trial| Choice { key, in_turn: false, keep: false, trial: trial == Trial::On });
-        if let Some(key) = only {
-            return sole(key);
-        }
-        let keeps = keep && provider.policy.per == ChoicePer::Interval;
-        if keeps && let Some(choice) = provider.kept.filter(|(_, until)| *until > ask.now.steady).and_then(|(key, _)| sole(key)) {
-            return Some(choice);
-        }
-        let mut eligible = |place: usize| {
-            let key = *provider.keys.get(place)?;
-            self.check(key, ask).ok().map(|_| self.candidate(key, ask.now))
-        };
-        let place = rotation::choose(strategy, &provider.schedule, provider.keys.len(), rng, &mut eligible)?;
-        let key = *provider.keys.get(place)?;
-        let trial = self.check(key, ask).ok()? == Trial::On;
-        // A choice that only this model makes anew leaves the kept one to the others.
-        let whole = Ask { model: None, ..ask };
-        let stands = provider.kept.is_some_and(|(kept, until)| until > ask.now.steady && self.check(kept, whole).is_ok());
-        Some(Choice { key, in_turn: strategy == Strategy::RoundRobin, keep: keeps && !stands, trial })
-    }
-
-    fn candidate(&self, key: KeyIx, now: Now) -> Candidate {
-        let entry = &self.keys[key];
-        Candidate {
-            weight: entry.policy.as_ref().map_or(1, |policy| policy.weight),
-            last_hour: entry.meter.requests_last_hour(now),
-            lifetime: entry.meter.requests_total(),
-            cost_today: entry.meter.cost_today(now).saturating_add(entry.meter.reserved()),
-        }
-    }
-
-    fn check_global(&self, ask: Ask<'_>) -> Result<(), Against> {
-        self.global
-            .check(self.global_limits(), ask.estimate, ask.now)
-            .map_err(|spent| self.spent(spent, Reason::GlobalRateLimited, Reason::GlobalCostLimited))
-    }
-
-    fn spent(&self, spent: Spent, rate: Reason, cost: Reason) -> Against {
-        match spent {
-            Spent::Rate(until) => (rate, Some(until).filter(|until| *until != NEVER)),
-            Spent::Cost(until) => (cost, Some(until).filter(|until| *until != NEVER)),
-        }
-    }
-
-    /// Is the key eligible? The first thing against it, in the order in which an admin would mend it.
-    fn check(&self, key: KeyIx, ask: Ask<'_>) -> Result<Trial, Against> {
-        let entry = &self.keys[key];
-        if !entry.policy.as_ref().is_some_and(|policy| policy.enabled) {
-            return Err((Reason::Disabled, None));
-        }
-        if entry.sealed {
-            return Err((Reason::Sealed, None));
-        }
-        let own = entry.health.check(ask.model, ask.now.steady)?;
-        let account = &self.accounts[entry.account];
-        let shared = account.health.check(ask.now.steady)?;
-        let out = match (own, shared) {
-            (Trial::On, _) if self.is_open(entry.trial_lease) => entry.trial_lease,
-            (_, Trial::On) if self.is_open(account.trial_lease) => account.trial_lease,
-            _ => None,
-        };
-        if let Some(number) = out {
-            return Err((Reason::OnTrial, self.leases.expiry(number)));
-        }
-        entry.meter.check(entry.limits(), ask.estimate, ask.now).map_err(|spent| self.spent(spent, Reason::RateLimited, Reason::CostLimited))?;
-        Ok(if own == Trial::On || shared == Trial::On { Trial::On } else { Trial::Off })
-    }
-
-    /// When the key may be leased again, where it can't be now and time alone mends it.
-    pub(super) fn free_at(&self, key: KeyIx, now: Now) -> Option<Steady> {
-        self.check(key, Ask { model: None, estimate: Usd::ZERO, now }).err().and_then(|(_, until)| until)
-    }
-
-    /// A trial's lease that is not open any more, for whatever reason, holds nobody up.
-    fn is_open(&self, lease: Option<u64>) -> bool {
-        lease.is_some_and(|number| self.leases.expiry(number).is_some())
-    }
-
-    fn lease_of(&self, choice: &Choice, caller: Caller, request: &Select, now: Now, estimate: Usd, strategy: Strategy) -> Granted {
+    fn lease_of(&self, choice: &Choice, caller: Caller, request: &Select, now: Now) -> Granted {
         let id = self.keys[choice.key].id.clone();
         Granted {
-            strategy,
+            strategy: choice.strategy,
             fallback_from: (id.provider != request.provider).then(|| request.provider.clone()),
             number: self.leases.next_number(),
-            model: request.model.clone().filter(|_| id.provider == request.provider),
+            model: choice.model.clone(),
             key: id,
             caller: caller.uid,
-            estimate,
+            estimate: choice.estimate,
             at: now,
             expires: now.steady.after(self.policy.lease_ttl),
             trial: choice.trial,
@@ -287,24 +145,29 @@ impl Broker {
         }
     }
 
-    fn refusal(&self, request: &Select, chain: &[ProviderName], only: Option<KeyIx>, now: Now) -> ErrorReply {
-        let mut keys = Vec::new();
-        let mut first: Option<Steady> = None;
-        for name in chain {
-            let Some(provider) = self.providers.get(name) else { continue };
-            let ask = Self::ask(provider, request, now);
-            for key in provider.keys.iter().copied().filter(|key| only.is_none_or(|only| only == *key)) {
-                let against = self.check(key, ask).and_then(|_| self.check_global(ask));
-                let Err((reason, until)) = against else { continue };
-                if let Some(until) = until {
-                    first = Some(first.map_or(until, |first| first.min(until)));
-                }
-                let id = self.keys[key].id.clone();
-                keys.push(KeyRefusal { provider: id.provider, key_name: id.key, reason, until: until.map(|until| now.wall_at(until)) });
-            }
+    /// The session has this key. The store hears of it now and then, so that a restart moves no conversation.
+    fn use_session(&mut self, session: crate::event::SessionId, lease: &Granted) {
+        let at = lease.at.steady;
+        if self.sessions.is_news(&session, &lease.key, at) {
+            self.emit(Event::Session { session, key: lease.key.clone(), at });
+        } else {
+            self.sessions.touch(&session, at);
         }
-        let retry_after_ms = first.map(|first| u64::try_from(first.since(now.steady).as_millis()).unwrap_or(u64::MAX).max(1));
-        ErrorReply { code: ErrorCode::NoKeyAvailable, message: describe(request, &keys), retry_after_ms, keys }
+    }
+
+    /// Why no key is eligible: the reason of each, and when the first may be free.
+    pub(super) fn refusal(&self, query: &Query<'_>) -> ErrorReply {
+        let now = query.now;
+        let keys: Vec<KeyRefusal> = self
+            .considered(query)
+            .filter_map(|(key, against)| {
+                let (reason, until) = against.err()?;
+                let id = self.keys[key].id.clone();
+                Some(KeyRefusal { provider: id.provider, key_name: id.key, reason, until: until.map(|until| now.wall_at(until)) })
+            })
+            .collect();
+        let retry_after_ms = self.first_free(query).map(|first| u64::try_from(first.since(now.steady).as_millis()).unwrap_or(u64::MAX).max(1));
+        ErrorReply { code: ErrorCode::NoKeyAvailable, message: describe(query.request, &keys), retry_after_ms, keys }
     }
 }
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::access::Caller;
-use crate::broker::select::{Grant, price_of};
+use crate::broker::choice::price_of;
+use crate::broker::select::Grant;
 use crate::broker::{Broker, KeyIx, Moment};
 use crate::event::{Event, Granted, Recorded, Settled, Usage};
 use crate::health::Probing;
@@ -96,6 +97,14 @@ impl Broker {
         self.raise_key_alert(key, moment.now);
         self.raise_global_alert(moment.now);
         Ok(self.reported(key, &usage, lease.model.as_ref(), false, moment.now))
+    }
+
+    /// Takes back an open lease that was never handed out.
+    pub fn give_back(&mut self, lease: &Granted, moment: &Moment<'_>) {
+        if matches!(self.leases.standing(lease.number), Standing::Open(_)) {
+            let (outcome, model, usage) = (Outcome::Cancelled, lease.model.clone(), Usage::default());
+            self.emit(Event::Settled(Settled { lease: lease.clone(), outcome, model, usage, at: moment.now }));
+        }
     }
 
     /// Gives an open lease another `lease_ttl` from now.

@@ -1,6 +1,9 @@
 //! The broker as a whole: what it promises over strategies, states, restarts and changes of the clock.
 
 mod promises;
+mod simulation;
+mod understanding;
+mod waiting;
 mod world;
 
 use std::time::Duration;

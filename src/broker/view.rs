@@ -55,7 +55,7 @@ impl Broker {
         }
     }
 
-    fn key_row(&self, key: KeyIx, now: Now) -> KeyRow {
+    pub(super) fn key_row(&self, key: KeyIx, now: Now) -> KeyRow {
         let entry = &self.keys[key];
         let (state, until, reason) = self.state_of(key, now);
         let limits = entry.limits();
@@ -134,6 +134,7 @@ impl Broker {
             cost_limit: rows.iter().map(|row| row.cost_limit).try_fold(Usd::ZERO, |sum, limit| limit.map(|limit| sum.saturating_add(limit))),
             reachable: provider.breaker.is_closed(now.steady),
             next_free,
+            waiting: self.waiting.count(&provider.policy.name),
         }
     }
 

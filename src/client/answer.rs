@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::client::error::Error;
 use crate::id::{KeyName, ProviderName};
+use crate::protocol::explanation::Explanation;
 use crate::protocol::reply::{KeyHealth, KeyRow, Lease, Reply, Reported, Statistics, Status, Validation, You};
 
 /// Keys' health, by provider and key.
@@ -25,6 +26,7 @@ macro_rules! answers {
 
 answers! {
     lease: Reply::Lease(lease) => lease, Lease;
+    explanation: Reply::Explanation(explanation) => *explanation, Explanation;
     reported: Reply::Reported(reported) => reported, Reported;
     status: Reply::Status(status) => *status, Status;
     keys: Reply::Keys(keys) => keys, Vec<KeyRow>;

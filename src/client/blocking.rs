@@ -29,6 +29,7 @@ use crate::client::line::{ended, is_repeatable};
 use crate::endpoint::Endpoint;
 use crate::environment::Environment;
 use crate::id::LeaseId;
+use crate::protocol::explanation::Explanation;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::{self, KeyRow, Reply, Reported, Status, Validation, You};
 use crate::protocol::request::{Keys, Op, Record, Renew, Report, Select, Statistics, Validate};
@@ -105,6 +106,14 @@ impl Client {
     pub fn select(&self, select: Select) -> Result<Lease, Error> {
         let grant = answer::lease(self.call(Op::Select(select))?)?;
         Ok(Lease::new(grant, self.clone()))
+    }
+
+    /// Which key such a select would be given, and what is against each other one; no lease is taken.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn explain(&self, select: Select) -> Result<Explanation, Error> {
+        answer::explanation(self.call(Op::Explain(select))?)
     }
 
     /// Settles a lease, once: the same again counts nothing. Mostly called through [`Lease::report`].
@@ -185,7 +194,8 @@ impl Client {
     /// See [`Error`].
     pub fn call(&self, op: Op) -> Result<Reply, Error> {
         let mut place = self.shared.link.lock().unwrap_or_else(PoisonError::into_inner);
-        let deadline = Deadline::within(&self.shared.clock, self.timeout);
+        let within = self.timeout + op.wait();
+        let deadline = Deadline::within(&self.shared.clock, within);
         let mut again = true;
         loop {
             // Out of its place while it is used: one that fails is dropped.
@@ -200,7 +210,7 @@ impl Client {
                 }
                 Err(Failure::Ended { end: End::Lost, sent }) if again && (!sent || is_repeatable(&op)) => again = false,
                 Err(Failure::Ended { end, sent }) => return Err(ended(end, &op, sent)),
-                Err(Failure::TimedOut) => return Err(Error::TimedOut { op: op.name(), within: self.timeout }),
+                Err(Failure::TimedOut) => return Err(Error::TimedOut { op: op.name(), within }),
                 Err(Failure::Unsendable(why)) => {
                     *place = Some(link);
                     return Err(why);

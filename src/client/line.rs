@@ -82,7 +82,10 @@ impl Line {
 
 /// Does doing it twice do no more than doing it once?
 pub(super) const fn is_repeatable(op: &Op) -> bool {
-    matches!(op, Op::Whoami | Op::Report(_) | Op::Renew(_) | Op::Status | Op::Keys(_) | Op::Statistics(_) | Op::Validate(_) | Op::Health)
+    matches!(
+        op,
+        Op::Whoami | Op::Explain(_) | Op::Report(_) | Op::Renew(_) | Op::Status | Op::Keys(_) | Op::Statistics(_) | Op::Validate(_) | Op::Health
+    )
 }
 
 /// What the caller is told when the connection ended under its request.

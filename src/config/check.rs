@@ -12,7 +12,7 @@ use super::tree::Node;
 use super::value::{Wrong, dollars, flag, name, quoted, share, span, strategy, whole, word};
 use super::{MasterSetting, Settings};
 use crate::id::ProviderName;
-use crate::policy::{Policy, RATES};
+use crate::policy::{ModelId, Policy, RATES};
 use crate::protocol::strategy::Strategy;
 
 /// Checks the whole tree. `base` is where relative paths start.
@@ -38,6 +38,8 @@ pub(super) fn settings(root: &Node, base: &Path, findings: &mut Findings) -> Set
     }
     let chain = top.child("global").and_then(|global| global.child("fallback_chain"));
     settings.policy.fallback_chain = fallback_chain(chain, &settings.policy, findings);
+    let lists = top.child("global").and_then(|global| global.child("equivalent_models"));
+    settings.policy.equivalent_models = equivalent_models(lists, &settings.policy, findings);
     settings
 }
 
@@ -47,6 +49,7 @@ fn defaults() -> Settings {
         policy: Policy {
             providers: Vec::new(),
             fallback_chain: Vec::new(),
+            equivalent_models: Vec::new(),
             global_rate_limit: None,
             daily_cost_limit: None,
             cost_alert_threshold: 0.8,
@@ -101,6 +104,28 @@ fn fallback_chain(node: Option<&Node>, policy: &Policy, findings: &mut Findings)
         }
     }
     chain
+}
+
+fn equivalent_models(node: Option<&Node>, policy: &Policy, findings: &mut Findings) -> Vec<Vec<ModelId>> {
+    let mut lists = Vec::new();
+    for (path, list) in fields::items(node, "global.equivalent_models", findings) {
+        let mut models: Vec<ModelId> = Vec::new();
+        for (path, item) in fields::items(Some(list), &path, findings) {
+            let id = match name::<ModelId>(item) {
+                Ok(id) => id,
+                Err(wrong) => {
+                    findings.add(&item.at, path, wrong);
+                    continue;
+                }
+            };
+            if policy.provider(&id.provider).is_none() {
+                findings.warn(&path, format_args!("there is no provider {}; it is passed over", quoted(id.provider.as_str())));
+            }
+            models.push(id);
+        }
+        lists.push(models);
+    }
+    lists
 }
 
 #[cfg(test)]

@@ -50,7 +50,11 @@ fn set_global(root: &mut Node, field: &str, value: &str, at: &At) -> Result<(), 
     }
     let node = root.child_or_insert("global", at).and_then(|global| global.child_or_insert(&field, at));
     if let Some(node) = node {
-        *node = if field == "fallback_chain" { list(value, at) } else { Node { at: at.clone(), value: scalar(value) } };
+        *node = match field.as_str() {
+            "fallback_chain" => list(value, at),
+            "equivalent_models" => Node { at: at.clone(), value: Value::List(value.split(';').map(|models| list(models, at)).collect()) },
+            _ => Node { at: at.clone(), value: scalar(value) },
+        };
     }
     Ok(())
 }

@@ -31,7 +31,9 @@ const fn field_or(name: &'static str, default: &'static str) -> Field {
 pub(super) const TOP: Section = Section { fields: &[field("providers"), field("global"), field("master")] };
 
 /// `providers.P`
-pub(super) const PROVIDER: Section = Section { fields: &[field("kind"), field("base_url"), field("api_keys"), field("models"), field("rotation")] };
+pub(super) const PROVIDER: Section = Section {
+    fields: &[field("kind"), field("base_url"), field("api_keys"), field("models"), field_or("strict_models", "false"), field("rotation")],
+};
 
 /// `providers.P.api_keys[]`
 pub(super) const KEY: Section = Section {
@@ -73,6 +75,7 @@ pub(super) const ROTATION: Section = Section {
 pub(super) const GLOBAL: Section = Section {
     fields: &[
         field("fallback_chain"),
+        field("equivalent_models"),
         field("global_rate_limit"),
         field("daily_cost_limit"),
         field_or("cost_alert_threshold", "0.8"),
@@ -204,8 +207,9 @@ mod tests {
     fn with(section: &str, field: &str) -> String {
         let field = |of: &str| if section == of { field.to_owned() } else { String::new() };
         format!(
-            "providers: {{openai: {{{} api_keys: [{{name: a, {}}}], models: [{{name: m, {}}}], rotation: {{{}}}}}}}\nglobal: {{{}}}\nmaster: {{{}}}",
+            "providers: {{openai: {{{}{} api_keys: [{{name: a, {}}}], models: [{{name: m, {}}}], rotation: {{{}}}}}}}\nglobal: {{{}}}\nmaster: {{{}}}",
             field("provider"),
+            if section == "provider" { "," } else { "" },
             field("key"),
             field("model"),
             field("rotation"),

@@ -61,6 +61,7 @@ pub(super) fn read(entry: &Entry, base: &Path, default_strategy: Strategy, findi
         base_url: api.as_ref().map(|api| api.1.clone()).unwrap_or_default(),
         keys,
         models,
+        strict_models: provider_fields.read("strict_models", flag, findings).unwrap_or(false),
         strategy: default_strategy,
         interval: Duration::from_secs(3600),
         per: ChoicePer::Request,

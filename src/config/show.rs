@@ -31,6 +31,11 @@ fn show_global(out: &mut Out, settings: &Settings) {
     let chain: Vec<String> = policy.fallback_chain.iter().map(|name| quote(name.as_str())).collect();
     out.line(0, format_args!("global:"));
     out.field(2, "fallback_chain", format_args!("[{}]", chain.join(", ")));
+    out.line(2, format_args!("equivalent_models:{}", if policy.equivalent_models.is_empty() { " []" } else { "" }));
+    for list in &policy.equivalent_models {
+        let models: Vec<String> = list.iter().map(|id| quote(&id.to_string())).collect();
+        out.line(4, format_args!("- [{}]", models.join(", ")));
+    }
     out.limit(2, "global_rate_limit", policy.global_rate_limit);
     out.limit(2, "daily_cost_limit", policy.daily_cost_limit.map(Usd::dollars));
     out.field(2, "cost_alert_threshold", policy.cost_alert_threshold);
@@ -56,6 +61,7 @@ fn show_provider(out: &mut Out, provider: &ProviderPolicy, settings: &Settings) 
     for model in &provider.models {
         show_model(out, model);
     }
+    out.field(4, "strict_models", provider.strict_models);
     out.line(4, format_args!("rotation:"));
     out.field(6, "strategy", provider.strategy.name());
     out.span(6, "interval", provider.interval);

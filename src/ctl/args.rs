@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
-use crate::ctl::{config, key, keys, lease, pages, stats, status, validate};
+use crate::ctl::{config, explain, key, keys, pages, report, select, stats, status, validate};
 use crate::id::KeyId;
 
 const AFTER_HELP: &str = "\
@@ -16,6 +16,7 @@ Examples:
   gollmctl key set openai/primary        add a key; its secret is asked for
   eval \"$(gollmctl select openai)\"       lease a key: $lease, $secret, $base_url
   gollmctl report \"$lease\" --outcome ok  settle the lease
+  gollmctl explain openai                which key is next, and why not the others
   gollmctl stats --by model --since 7d   what each model cost
 
 Exit status:
@@ -53,8 +54,9 @@ pub(crate) enum Command {
     Status(status::Status),
     Keys(keys::Keys),
     Key(key::Key),
-    Select(lease::Select),
-    Report(lease::Report),
+    Select(select::Select),
+    Explain(explain::Explain),
+    Report(report::Report),
     Stats(stats::Stats),
     Validate(validate::Validate),
     /// Show which keys are healthy, and since when

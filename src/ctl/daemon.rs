@@ -39,6 +39,7 @@ impl Link {
     pub(crate) fn call(&self, op: Op) -> Result<Reply, Failure> {
         let name = op.name();
         let limit = if matches!(op, Op::Validate(_)) { SLOW } else { QUICK };
+        // The client adds what a select waits.
         self.client.with_timeout(limit).call(op).map_err(|error| failure(name, error))
     }
 }

@@ -138,22 +138,25 @@ fn render_head(status: &reply::Status, style: Style, out: &mut dyn Write) -> io:
 }
 
 fn provider_row(provider: &ProviderStatus, now: Timestamp) -> Vec<Cell> {
-    let state = if !provider.reachable {
-        Cell::new(Tone::Bad, "unreachable")
+    let (tone, mut state) = if !provider.reachable {
+        (Tone::Bad, "unreachable".to_owned())
     } else if let Some(free) = provider.next_free {
-        Cell::new(Tone::Warning, format!("next free in {}", until(free, now)))
+        (Tone::Warning, format!("next free in {}", until(free, now)))
     } else if provider.keys_healthy == 0 {
-        Cell::new(Tone::Bad, "no usable key")
+        (Tone::Bad, "no usable key".to_owned())
     } else {
-        Cell::new(Tone::Good, "reachable")
+        (Tone::Good, "reachable".to_owned())
     };
+    if provider.waiting > 0 {
+        state = format!("{state}, {} waiting", provider.waiting);
+    }
     vec![
         provider.provider.as_str().into(),
         provider.strategy.name().into(),
         keys_cell(provider.keys_healthy, provider.keys_total),
         requests_cell(provider.requests_last_hour, provider.rate_limit),
         cost_cell(provider.cost_today_usd, provider.cost_limit),
-        state,
+        Cell::new(tone, state),
     ]
 }
 
@@ -208,6 +211,7 @@ mod tests {
             cost_limit: Some(Usd::from_nanos(50_000_000_000)),
             reachable: true,
             next_free: None,
+            waiting: 0,
         }
     }
 
@@ -216,6 +220,7 @@ mod tests {
             strategy: Strategy::CostOptimized,
             keys_healthy: 0,
             next_free: Some("2026-01-03T04:12:00Z".parse().unwrap()),
+            waiting: 7,
             ..provider("anthropic")
         };
         let silent = ProviderStatus { reachable: false, rate_limit: None, cost_limit: None, ..provider("gemini") };
@@ -262,7 +267,7 @@ gollmd 0.1.0 is up 2d 4h, since 2026-01-01T00:00:00Z, pid 4242
 
 PROVIDER   STRATEGY        KEYS  LAST HOUR          TODAY  STATE
 openai     round_robin      2/3   120/1000   $1.20/$50.00  reachable
-anthropic  cost_optimized   0/3   120/1000   $1.20/$50.00  next free in 12m
+anthropic  cost_optimized   0/3   120/1000   $1.20/$50.00  next free in 12m, 7 waiting
 gemini     round_robin      2/3        120          $1.20  unreachable
 all                         4/9   360/5000  $3.60/$100.00  $0.10 reserved
 2 unpriced today: no price is known for their model, so they count as $0.00
@@ -286,6 +291,6 @@ warning: fallback_chain names `mistral`, which has no keys
         let text = rendered(&status(), Style::Colour);
         assert!(text.contains("\u{1b}[33mwarning:\u{1b}[0m"), "{text:?}");
         assert!(text.contains("\u{1b}[1m\u{1b}[31munreachable\u{1b}[0m"), "{text:?}");
-        assert!(text.contains("\u{1b}[33mnext free in 12m\u{1b}[0m"), "{text:?}");
+        assert!(text.contains("\u{1b}[33mnext free in 12m, 7 waiting\u{1b}[0m"), "{text:?}");
     }
 }

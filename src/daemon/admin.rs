@@ -25,6 +25,7 @@ use crate::time::clock::Clock;
 pub(crate) fn act(shared: &Arc<Shared>, asker: Asker, name: &str, key: &KeyId, act: impl FnOnce(&mut Core) -> Result<(), ErrorReply>) -> Answer {
     let mut core = shared.lock();
     let result = core.writable().and_then(|()| act(&mut core));
+    core.serve(shared);
     let answer = match &result {
         Ok(()) => Answer::Durable(Reply::Done, core.until_durable(shared)),
         Err(refused) => Answer::Now(Reply::Error(refused.clone())),
@@ -162,6 +163,7 @@ fn from_catalogue(settings: &Settings, name: &ProviderName) -> Option<ProviderPo
         base_url: known.base_url?.to_owned(),
         keys: Vec::new(),
         models: Vec::new(),
+        strict_models: false,
         strategy: settings.default_strategy,
         interval: Duration::from_secs(3600),
         per: ChoicePer::Request,
@@ -312,7 +314,7 @@ fn take_up(shared: &Shared, mut settings: Settings, prober: Prober) -> tokio::sy
     }
     shared.set_live(Live { settings: Arc::new(settings), prober: Arc::new(prober), warnings, refused: None });
     tracing::info!("the configuration was reloaded");
-    shared.sooner.notify_one();
+    core.serve(shared);
     core.until_durable(shared)
 }
 

@@ -8,24 +8,22 @@ use std::time::Duration;
 use tokio::sync::oneshot::error::RecvError;
 
 use crate::access::Caller;
-use crate::broker::{Broker, Grant, Moment};
-use crate::daemon::safe::Entry;
-use crate::daemon::state::{Core, Durable, Shared, unwritable};
-use crate::daemon::{admin, checker, status};
-use crate::event::Granted;
-use crate::id::{KeyId, LeaseId};
+use crate::broker::{Broker, Moment};
+use crate::daemon::state::{Durable, Shared};
+use crate::daemon::{admin, checker, leasing, status};
+use crate::id::KeyId;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::outcome::Outcome;
-use crate::protocol::reply::{Lease, Reply, Reported, You};
+use crate::protocol::reply::{Reply, Reported, You};
 use crate::protocol::request::{Op, Renew, Report, Select, Statistics};
 use crate::time::clock::Clock;
 use crate::usage::TooManyRows;
 
-/// A lease on a key whose secret can't be opened is given back, and another key is tried this often.
-const SEALED_TRIES: usize = 16;
-
 /// What has no deadline of its own, such as forgetting old usage, is looked at this often.
 const TICK_LATEST: Duration = Duration::from_secs(3600);
+
+/// The same while somebody waits for a key: a wall clock that was set brings another midnight.
+const TICK_AWAITED: Duration = Duration::from_secs(60);
 
 /// An answer that stands, or one that is on its way.
 pub(crate) enum Answer {
@@ -46,6 +44,15 @@ pub(crate) struct Asker {
 }
 
 impl Answer {
+    /// The reply, once it stands.
+    pub(crate) async fn settled(self) -> Reply {
+        match self {
+            Answer::Now(reply) => reply,
+            Answer::Durable(reply, durable) => when_durable(reply, durable).await,
+            Answer::Later(reply) => reply.await,
+        }
+    }
+
     fn of(result: Result<Reply, ErrorReply>) -> Self {
         Answer::Now(result.unwrap_or_else(Reply::Error))
     }
@@ -79,7 +86,8 @@ pub(crate) fn answer(shared: &Arc<Shared>, asker: Asker, op: Op) -> Answer {
     }
     match op {
         Op::Whoami => Answer::Now(Reply::You(you(asker))),
-        Op::Select(request) => select(shared, asker.caller, &request),
+        Op::Select(request) => leasing::select(shared, asker.caller, &request),
+        Op::Explain(request) => Answer::of(explain(shared, asker.caller, &request)),
         Op::Report(request) => report(shared, asker.caller, &request),
         Op::Renew(request) => renew(shared, asker.caller, &request),
         Op::Record(request) => durable(shared, |broker, moment| broker.record(asker.caller, &request, moment).map(Reply::Reported)),
@@ -121,6 +129,14 @@ pub(crate) fn answer(shared: &Arc<Shared>, asker: Asker, op: Op) -> Answer {
             }))
         }
     }
+}
+
+fn explain(shared: &Shared, caller: Caller, request: &Select) -> Result<Reply, ErrorReply> {
+    let mut core = shared.lock();
+    // Whoever waits comes before the select that is asked about.
+    core.serve(shared);
+    let explanation = core.decide(shared, |broker, moment| broker.explain(caller, request, moment))?;
+    Ok(Reply::Explanation(Box::new(explanation)))
 }
 
 /// Adds up usage off the thread that serves, a few at a time: the place is kept until the work ends, whoever waits for it.
@@ -166,122 +182,8 @@ fn durable(shared: &Arc<Shared>, decision: impl FnOnce(&mut Broker, &mut Moment<
     }
 }
 
-fn select(shared: &Arc<Shared>, caller: Caller, request: &Select) -> Answer {
-    for _ in 0..SEALED_TRIES {
-        let mut core = shared.lock();
-        let (grant, entry) = match granted(shared, &mut core, caller, request) {
-            Ok(granted) => granted,
-            Err(refused) => return Answer::Now(Reply::Error(refused)),
-        };
-        let wait = grant.must_wait.then(|| core.until_durable(shared));
-        if wait.is_none() {
-            core.wake_journal(shared);
-        }
-        drop(core);
-        let lease = entry.as_ref().and_then(|entry| entry.open(&shared.vault).ok()).and_then(|secret| leased(shared, &grant, secret));
-        if let Some(lease) = lease {
-            let Some(wait) = wait else {
-                return Answer::Now(Reply::Lease(lease));
-            };
-            let held = Held { shared: Arc::clone(shared), caller, lease: Some(grant.lease) };
-            return Answer::Later(Box::pin(lease_when_durable(held, lease, wait)));
-        }
-        give_back(shared, caller, &grant.lease);
-    }
-    Answer::Now(Reply::Error(ErrorReply::new(ErrorCode::Internal, "no secret can be opened; the daemon's log says why")))
-}
-
-/// A lease that was given and is not handed out yet. It is given back when it is dropped: when the store can't be written, or
-/// its caller left.
-struct Held {
-    shared: Arc<Shared>,
-    caller: Caller,
-    lease: Option<Granted>,
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        if let Some(lease) = self.lease.take() {
-            let mut core = self.shared.lock();
-            cancel(&self.shared, &mut core, self.caller, &lease);
-            core.wake_journal(&self.shared);
-        }
-    }
-}
-
-/// The lease once its limits are durable.
-async fn lease_when_durable(mut held: Held, lease: Lease, durable: Durable) -> Reply {
-    let reply = when_durable(Reply::Lease(lease), durable).await;
-    if matches!(reply, Reply::Lease(_)) {
-        held.lease = None;
-    }
-    reply
-}
-
-fn granted(shared: &Shared, core: &mut Core, caller: Caller, request: &Select) -> Result<(Grant, Option<Arc<Entry>>), ErrorReply> {
-    core.leasable()?;
-    let grant = core.decide(shared, |broker, moment| broker.select(caller, request, moment))?;
-    if grant.must_wait
-        && let Some(why) = core.failing.clone()
-    {
-        cancel(shared, core, caller, &grant.lease);
-        return Err(unwritable(&why));
-    }
-    if core.tick_at.is_some_and(|tick_at| grant.lease.expires < tick_at) {
-        core.tick_at = None;
-        shared.sooner.notify_one();
-    }
-    let entry = core.safe.entry(&grant.lease.key).cloned();
-    Ok((grant, entry))
-}
-
-fn cancel(shared: &Shared, core: &mut Core, caller: Caller, lease: &Granted) {
-    let token = "gl_internal".parse::<LeaseId>();
-    let Ok(token) = token else { return };
-    let cancelled = core.decide(shared, |broker, moment| broker.report(caller, lease, &Report::of(token, Outcome::Cancelled), moment));
-    if let Err(why) = cancelled {
-        tracing::error!(key = %lease.key, error = %why, "a lease can't be given back");
-    }
-}
-
-/// The secret can't be opened: its key is sealed, and the lease was never used.
-fn give_back(shared: &Shared, caller: Caller, lease: &Granted) {
-    let mut core = shared.lock();
-    tracing::error!(key = %lease.key, "the secret of this key can't be opened: the key is sealed until another one is set");
-    core.broker.set_sealed(&lease.key, true);
-    cancel(shared, &mut core, caller, lease);
-    core.wake_journal(shared);
-}
-
-/// The lease as its caller gets it.
-fn leased(shared: &Shared, grant: &Grant, secret: crate::secret::Secret) -> Option<Lease> {
-    let plain = bincode::serde::encode_to_vec(&grant.lease, bincode::config::standard()).ok()?;
-    let token = shared.vault.seal_token(&plain).ok()?;
-    Some(Lease {
-        lease: format!("gl_{token}").parse().ok()?,
-        provider: grant.lease.key.provider.clone(),
-        key_name: grant.lease.key.key.clone(),
-        secret,
-        base_url: grant.base_url.clone(),
-        strategy: grant.lease.strategy,
-        fallback_from: grant.lease.fallback_from.clone(),
-        model: None,
-        last_used: grant.last_used,
-        expires: grant.expires,
-    })
-}
-
-/// What a lease's token says; an error where it is none of this store.
-fn open_token(shared: &Shared, lease: &LeaseId) -> Result<Granted, ErrorReply> {
-    let unknown = || ErrorReply::new(ErrorCode::UnknownLease, "this lease is not known: this daemon's store did not give it");
-    let text = lease.as_str().strip_prefix("gl_").ok_or_else(unknown)?;
-    let plain = shared.vault.open_token(text).map_err(|_| unknown())?;
-    let decoded = bincode::serde::decode_from_slice(&plain, bincode::config::standard().with_limit::<4096>());
-    decoded.map(|(lease, _)| lease).map_err(|_| unknown())
-}
-
 fn report(shared: &Arc<Shared>, caller: Caller, request: &Report) -> Answer {
-    let lease = match open_token(shared, &request.lease) {
+    let lease = match leasing::open_token(shared, &request.lease) {
         Ok(lease) => lease,
         Err(unknown) => return Answer::Now(Reply::Error(unknown)),
     };
@@ -292,7 +194,7 @@ fn report(shared: &Arc<Shared>, caller: Caller, request: &Report) -> Answer {
 }
 
 fn renew(shared: &Arc<Shared>, caller: Caller, request: &Renew) -> Answer {
-    let lease = match open_token(shared, &request.lease) {
+    let lease = match leasing::open_token(shared, &request.lease) {
         Ok(lease) => lease,
         Err(unknown) => return Answer::Now(Reply::Error(unknown)),
     };
@@ -305,7 +207,7 @@ fn renew(shared: &Arc<Shared>, caller: Caller, request: &Renew) -> Answer {
     };
     durable(shared, |broker, moment| {
         let grant = broker.renew(caller, &lease, moment)?;
-        let mut renewed = leased(shared, &grant, secret).ok_or_else(|| ErrorReply::new(ErrorCode::Internal, "the lease can't be sealed"))?;
+        let mut renewed = leasing::leased(shared, &grant, secret).ok_or_else(|| ErrorReply::new(ErrorCode::Internal, "the lease can't be sealed"))?;
         renewed.lease = request.lease.clone();
         Ok(Reply::Lease(renewed))
     })
@@ -317,7 +219,7 @@ pub(crate) fn tick(shared: &Shared) -> Duration {
     core.decide(shared, |broker, moment| broker.tick(moment));
     core.wake_journal(shared);
     let now = shared.clock.now().steady;
-    let latest = now.after(TICK_LATEST);
+    let latest = now.after(if core.broker.is_awaited() { TICK_AWAITED } else { TICK_LATEST });
     let tick_at = core.broker.next_deadline().map_or(latest, |next| next.min(latest));
     core.tick_at = Some(tick_at);
     tick_at.since(now)

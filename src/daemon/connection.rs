@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot::error::RecvError;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::daemon::answer::{Answer, Asker, answer, if_durable};
@@ -19,11 +19,14 @@ use crate::daemon::state::{Durable, Shared};
 use crate::endpoint::{ReadHalf, WriteHalf};
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::reply::{Reply, Response};
-use crate::protocol::request::Request;
+use crate::protocol::request::{Op, Request};
 use crate::protocol::{BINARY_MAGIC, BINARY_VERSION, MESSAGE_MAX, PREAMBLE, frame, json};
 
 /// Requests of one connection that are not answered yet; past it nothing more is read from it.
 const PENDING_MAX: usize = 256;
+
+/// Selects of one connection that wait for a key.
+const WAITS_MAX: usize = 192;
 
 /// Messages that are taken before what they are answered is written and others have their turn.
 const AT_A_TIME: usize = 64;
@@ -79,6 +82,8 @@ pub(super) struct Connection {
     awaiting: VecDeque<Awaiting>,
     /// Answers that take their time; they are given up with the connection.
     later: JoinSet<()>,
+    /// Places for selects that wait for a key.
+    waits: Arc<Semaphore>,
     /// Bytes of its unfinished message that are counted.
     unfinished: usize,
 }
@@ -103,6 +108,7 @@ impl Connection {
             pending: 0,
             awaiting: VecDeque::new(),
             later: JoinSet::new(),
+            waits: Arc::new(Semaphore::new(WAITS_MAX)),
             unfinished: 0,
         }
     }
@@ -273,6 +279,13 @@ impl Connection {
 
     fn ask(&mut self, request: Request, late: &Late) {
         let id = request.id;
+        let waits = matches!(&request.op, Op::Select(select) if !select.wait().is_zero());
+        let place = if waits { Arc::clone(&self.waits).try_acquire_owned().ok() } else { None };
+        if waits && place.is_none() {
+            // With all places taken by waits, the reports that free a key would not be read.
+            let message = format!("{WAITS_MAX} selects of this connection wait already: report on it, or wait on another one");
+            return self.put(Some(id), Reply::Error(ErrorReply::new(ErrorCode::Overloaded, message)));
+        }
         match answer(&self.shared, self.asker, request.op) {
             Answer::Now(reply) => self.put(Some(id), reply),
             Answer::Durable(reply, durable) => {
@@ -284,8 +297,10 @@ impl Connection {
                 let late = late.clone();
                 while self.later.try_join_next().is_some() {}
                 self.later.spawn(async move {
+                    let reply = reply.await;
+                    drop(place);
                     // The connection that would hear it ends with this task.
-                    drop(late.send((id, reply.await)).await);
+                    drop(late.send((id, reply)).await);
                 });
             }
         }

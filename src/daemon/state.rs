@@ -1,5 +1,6 @@
 //! What every part of the daemon shares: the broker behind its one lock, the secrets, the clock and the settings.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
@@ -7,8 +8,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use tokio::sync::{Notify, Semaphore, oneshot};
 
 use crate::access::Access;
-use crate::broker::{Broker, Moment};
+use crate::broker::{Broker, Moment, Ticket};
 use crate::config::Settings;
+use crate::daemon::leasing::Handover;
 use crate::daemon::safe::{Entry, Safe};
 use crate::environment::Environment;
 use crate::event::Event;
@@ -49,6 +51,10 @@ pub(crate) struct Core {
     /// Secrets that changed since the last checkpoint.
     pub(crate) secrets_changed: Vec<KeyId>,
     pub(crate) stop: bool,
+    /// The daemon ends: nobody waits for a key any more.
+    pub(crate) closing: bool,
+    /// Who waits for a key.
+    pub(crate) queue: HashMap<Ticket, Handover>,
     /// What the journal's thread sleeps for.
     pub(crate) journal: Sleep,
     /// When the ticker comes next; none: it is about to come.
@@ -122,11 +128,42 @@ pub(crate) struct Beginning {
 }
 
 impl Core {
-    /// Decides something at the moment.
+    /// Decides something at the moment. What it frees goes to those who wait.
     pub(crate) fn decide<T>(&mut self, shared: &Shared, decision: impl FnOnce(&mut Broker, &mut Moment<'_>) -> T) -> T {
+        let decided = self.at_once(shared, decision);
+        self.serve(shared);
+        decided
+    }
+
+    /// As [`Core::decide`], where nothing is freed.
+    pub(crate) fn at_once<T>(&mut self, shared: &Shared, decision: impl FnOnce(&mut Broker, &mut Moment<'_>) -> T) -> T {
         let mut moment =
             Moment { now: shared.clock.now(), durable: shared.durable.load(Ordering::Acquire), stalled: self.failing.is_some(), rng: &mut self.rng };
         decision(&mut self.broker, &mut moment)
+    }
+
+    /// Serves those who wait for a key with what is free, and sees that the ticker comes for what frees next. To be called
+    /// after anything that may free a key.
+    pub(crate) fn serve(&mut self, shared: &Shared) {
+        if self.broker.is_awaited() && self.leasable().is_ok() {
+            self.at_once(shared, Broker::serve);
+        }
+        for served in self.broker.take_served() {
+            self.hand_over(shared, served);
+        }
+        if let (Some(next), Some(tick_at)) = (self.broker.next_deadline(), self.tick_at)
+            && next < tick_at
+        {
+            self.tick_at = None;
+            shared.sooner.notify_one();
+        }
+    }
+
+    /// Sends away those who wait, and lets nobody wait any more.
+    pub(crate) fn close(&mut self, shared: &Shared) {
+        self.closing = true;
+        self.broker.send_all_away(shared.clock.now());
+        self.serve(shared);
     }
 
     /// Keeps a secret, in memory and by an event.
@@ -204,6 +241,8 @@ impl Shared {
                 backlog: 0,
                 secrets_changed: Vec::new(),
                 stop: false,
+                closing: false,
+                queue: HashMap::new(),
                 journal: Sleep::None,
                 tick_at: None,
             }),

@@ -4,14 +4,19 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::health::Against;
 use crate::health::aside::{Aside, Standing};
-use crate::health::{Against, Trial};
 use crate::protocol::error::Reason;
 use crate::protocol::reply::KeyState;
 use crate::time::{Now, Steady};
 
 /// Two rate limits on keys of one account within this time are the account's.
 pub const ACCOUNT_SPAN: Duration = Duration::from_secs(10);
+
+/// Is the account on trial, so that its keys have one lease at a time together?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub struct OnTrial(pub bool);
 
 /// The health of an account.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -53,12 +58,12 @@ impl AccountHealth {
     ///
     /// # Errors
     /// The reason, and until when at most.
-    pub fn check(&self, now: Steady) -> Result<Trial, Against> {
+    pub fn check(&self, now: Steady) -> Result<OnTrial, Against> {
         match (self.exhausted.standing(now), self.cooling.standing(now)) {
             (Standing::Aside(until), _) => Err((Reason::Exhausted, Some(until))),
             (_, Standing::Aside(until)) => Err((Reason::CoolingDown, Some(until))),
-            (Standing::Trial, _) | (_, Standing::Trial) => Ok(Trial::On),
-            (Standing::Clear, Standing::Clear) => Ok(Trial::Off),
+            (Standing::Trial, _) | (_, Standing::Trial) => Ok(OnTrial(true)),
+            (Standing::Clear, Standing::Clear) => Ok(OnTrial(false)),
         }
     }
 
@@ -91,11 +96,11 @@ mod tests {
         let mut account = AccountHealth::default();
         account.quota_exhausted(Duration::from_secs(3600), at(0));
         assert_eq!(account.check(at(1).steady), Err((Reason::Exhausted, Some(at(3600).steady))));
-        assert_eq!(account.check(at(3601).steady), Ok(Trial::On));
+        assert_eq!(account.check(at(3601).steady), Ok(OnTrial(true)));
         account.passed(at(0).steady);
-        assert_eq!(account.check(at(3601).steady), Ok(Trial::On));
+        assert_eq!(account.check(at(3601).steady), Ok(OnTrial(true)));
         account.passed(at(3601).steady);
-        assert_eq!(account.check(at(3602).steady), Ok(Trial::Off));
+        assert_eq!(account.check(at(3602).steady), Ok(OnTrial(false)));
     }
 
     #[test]

@@ -81,6 +81,10 @@ pub enum Reason {
     Exhausted,
     /// Set aside for the asked model.
     ModelDenied,
+    /// The model is disabled for this provider, or not one that it may be asked for.
+    ModelDisabled,
+    /// The request excludes it.
+    Excluded,
     /// On trial after a set-aside, and its one lease is out.
     OnTrial,
     /// As many leases in 60 minutes as its `rate_limit` allows.
@@ -104,6 +108,8 @@ impl Reason {
             Reason::CoolingDown => "cooling down after the provider's rate limit",
             Reason::Exhausted => "its account's credit or quota is spent",
             Reason::ModelDenied => "set aside for this model",
+            Reason::ModelDisabled => "the model is disabled for this provider",
+            Reason::Excluded => "excluded by the request",
             Reason::OnTrial => "on trial, one lease is out",
             Reason::RateLimited => "rate_limit reached",
             Reason::CostLimited => "cost_limit reached",

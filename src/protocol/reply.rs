@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{AccountName, KeyName, LeaseId, ModelName, ProviderName, Uid};
 use crate::money::Usd;
 use crate::protocol::error::ErrorReply;
+use crate::protocol::explanation::Explanation;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::strategy::Strategy;
 use crate::secret::{Secret, to_wire};
@@ -30,6 +31,8 @@ pub enum Reply {
     You(You),
     /// To `select` and `renew`.
     Lease(Lease),
+    /// To `explain`.
+    Explanation(Box<Explanation>),
     /// To `report` and `record`.
     Reported(Reported),
     /// To `status`.
@@ -235,6 +238,8 @@ pub struct ProviderStatus {
     pub reachable: bool,
     /// When the first key may be free again; null when one is, or when only a person can mend it.
     pub next_free: Option<Timestamp>,
+    /// Selects that wait for one of its keys.
+    pub waiting: u64,
 }
 
 /// All providers together.

@@ -1,8 +1,10 @@
 //! What a caller may ask.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use crate::id::{AccountName, KeyName, LeaseId, ModelName, ProviderName};
+use crate::id::{AccountName, KeyName, LeaseId, ModelName, ProviderName, SessionName};
 use crate::money::Usd;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::strategy::Strategy;
@@ -27,6 +29,8 @@ pub enum Op {
     Whoami,
     /// A lease on a key.
     Select(Select),
+    /// Which key a select would be given, and why not each other one.
+    Explain(Select),
     /// What came of a lease.
     Report(Report),
     /// Another `lease_ttl` for a lease.
@@ -62,6 +66,7 @@ impl Op {
         match self {
             Op::Whoami => "whoami",
             Op::Select(_) => "select",
+            Op::Explain(_) => "explain",
             Op::Report(_) => "report",
             Op::Renew(_) => "renew",
             Op::Record(_) => "record",
@@ -76,6 +81,12 @@ impl Op {
             Op::KeyDisable(_) => "key_disable",
             Op::Reload => "reload",
         }
+    }
+
+    /// How long its answer may take because it waits for a key.
+    #[must_use]
+    pub fn wait(&self) -> Duration {
+        if let Op::Select(select) = self { select.wait() } else { Duration::ZERO }
     }
 }
 
@@ -100,13 +111,44 @@ pub struct Select {
     /// `false` refuses the fallback chain; absent or `true` leaves it to the configuration.
     #[serde(default)]
     pub fallback: Option<bool>,
+    /// The conversation that this belongs to: it keeps its key while that is eligible.
+    #[serde(default)]
+    pub session: Option<SessionName>,
+    /// How long to wait for a key where none is eligible, in milliseconds; at most [`WAIT_MAX_MS`].
+    #[serde(default)]
+    pub wait_ms: Option<u64>,
+    /// None of these keys, at most [`EXCLUDED_MAX`]: those that failed before for the same request.
+    #[serde(default)]
+    pub exclude: Option<Vec<KeyRef>>,
+}
+
+/// Longest wait of a select, in milliseconds: a day, after which every day's limit has room again.
+pub const WAIT_MAX_MS: u64 = 86_400_000;
+
+/// Keys that a select may exclude.
+pub const EXCLUDED_MAX: usize = 64;
+
+/// A key by its names.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyRef {
+    /// Whose key.
+    pub provider: ProviderName,
+    /// Its name.
+    pub key_name: KeyName,
 }
 
 impl Select {
     /// Any key of `provider`.
     #[must_use]
     pub const fn any(provider: ProviderName) -> Self {
-        Self { provider, model: None, strategy: None, key_name: None, estimate: None, fallback: None }
+        Self { provider, model: None, strategy: None, key_name: None, estimate: None, fallback: None, session: None, wait_ms: None, exclude: None }
+    }
+
+    /// How long it may wait.
+    #[must_use]
+    pub fn wait(&self) -> Duration {
+        Duration::from_millis(self.wait_ms.unwrap_or(0))
     }
 }
 

@@ -2,38 +2,29 @@
 
 use fastrand::Rng;
 
-use crate::rotation::Candidate;
+/// The lowest comes first.
+pub(super) type Rank = u64;
 
-/// One pass over the eligible keys: each takes the place of the one before with its share of the weight so far.
-pub(super) fn choose(count: usize, rng: &mut Rng, eligible: &mut dyn FnMut(usize) -> Option<Candidate>) -> Option<usize> {
-    let mut total = 0_u64;
-    let mut chosen = None;
-    for key in 0..count {
-        let Some(candidate) = eligible(key) else { continue };
-        let weight = u64::from(candidate.weight.max(1));
-        total += weight;
-        if rng.u64(0..total) < weight {
-            chosen = Some(key);
-        }
-    }
-    chosen
+/// Each key waits for a time that is exponentially distributed, at a rate of its weight; the shortest wait comes first. Among
+/// any of the keys, the first then is each of them with its share of their weights (Efraimidis and Spirakis, 2006).
+pub(super) fn rank(weight: u32, rng: &mut Rng) -> Rank {
+    let wait = -(1.0 - rng.f64()).ln() / f64::from(weight.max(1));
+    // The bits of floats that are not negative are in the order of the floats.
+    wait.to_bits()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::money::Usd;
 
     #[test]
     fn shares_follow_the_weights() {
         let mut rng = Rng::with_seed(7);
-        let of = |weight| Some(Candidate { weight, last_hour: 0, lifetime: 0, cost_today: Usd::ZERO });
-        let keys = [of(1), None, of(3)];
-        let mut counts = [0_u32; 3];
+        let mut counts = [0_u32; 2];
         for _ in 0..40_000 {
-            counts[choose(3, &mut rng, &mut |key| keys[key]).unwrap()] += 1;
+            let (light, heavy) = (rank(1, &mut rng), rank(3, &mut rng));
+            counts[usize::from(heavy < light)] += 1;
         }
-        assert_eq!(counts[1], 0);
         assert!((9_400..10_600).contains(&counts[0]), "{counts:?}");
     }
 }

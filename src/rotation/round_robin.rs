@@ -1,7 +1,5 @@
 //! `round_robin`: the next eligible key in configured order, by weight.
 
-use crate::rotation::Candidate;
-
 /// Longest cycle of turns; larger weights are scaled down to it.
 const CYCLE_MAX: u64 = 4096;
 
@@ -24,6 +22,13 @@ impl Schedule {
         Self { turns, next }
     }
 
+    /// The keys in the order of their turns, from the next on; by their weights some come more than once.
+    pub(super) fn turns(&self) -> impl Iterator<Item = usize> + '_ {
+        let start = self.next % self.turns.len().max(1);
+        let (before, after) = self.turns.split_at_checked(start).unwrap_or_default();
+        after.iter().chain(before).copied()
+    }
+
     /// A key had its turn: the one after it is next.
     pub fn took(&mut self, key: usize) {
         let length = self.turns.len();
@@ -32,12 +37,6 @@ impl Schedule {
             self.next = place + 1;
         }
     }
-}
-
-pub(super) fn choose(schedule: &Schedule, eligible: &mut dyn FnMut(usize) -> Option<Candidate>) -> Option<usize> {
-    let start = schedule.next % schedule.turns.len().max(1);
-    let (before, after) = schedule.turns.split_at_checked(start)?;
-    after.iter().chain(before).copied().find(|key| eligible(*key).is_some())
 }
 
 fn greatest_common_divisor(a: u64, b: u64) -> u64 {
@@ -80,13 +79,10 @@ fn spread(weights: &[u64]) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::money::Usd;
     use proptest::prelude::*;
 
-    const ANY: Candidate = Candidate { weight: 1, last_hour: 0, lifetime: 0, cost_today: Usd::ZERO };
-
     fn take(schedule: &mut Schedule, eligible: impl Fn(usize) -> bool) -> Option<usize> {
-        let key = choose(schedule, &mut |key| eligible(key).then_some(ANY))?;
+        let key = schedule.turns().find(|key| eligible(*key))?;
         schedule.took(key);
         Some(key)
     }

@@ -34,6 +34,13 @@ impl Span {
     pub const fn duration(self) -> Duration {
         self.0
     }
+
+    /// Its milliseconds.
+    #[must_use]
+    pub const fn millis(self) -> u64 {
+        // A year has some 3 * 10^10 of them.
+        self.0.as_secs() * 1000 + self.0.subsec_millis() as u64
+    }
 }
 
 impl FromStr for Span {

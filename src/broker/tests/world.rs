@@ -6,12 +6,13 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use crate::access::Caller;
-use crate::broker::{Broker, Grant, Moment, Record, Shelf};
+use crate::broker::{Broker, Grant, Moment, Record, Selected, Served, Shelf};
 use crate::event::{self, Event};
 use crate::id::{KeyId, Uid};
 use crate::money::Usd;
 use crate::policy::{ChoicePer, KeyPolicy, Policy, ProviderPolicy};
 use crate::protocol::error::ErrorReply;
+use crate::protocol::explanation::Explanation;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::{KeyRow, KeyVerdict, Reported, Role};
 use crate::protocol::request::{self, Report, Select};
@@ -39,6 +40,7 @@ pub(super) fn openai(keys: &[KeyPolicy]) -> ProviderPolicy {
         base_url: "https://api.openai.com/v1".to_owned(),
         keys: keys.to_vec(),
         models: Vec::new(),
+        strict_models: false,
         strategy: Strategy::RoundRobin,
         interval: Duration::from_secs(3600),
         per: ChoicePer::Request,
@@ -51,6 +53,7 @@ pub(super) fn policy(providers: Vec<ProviderPolicy>) -> Policy {
     Policy {
         providers,
         fallback_chain: Vec::new(),
+        equivalent_models: Vec::new(),
         global_rate_limit: None,
         daily_cost_limit: None,
         cost_alert_threshold: 0.8,
@@ -110,6 +113,11 @@ impl World {
         }
     }
 
+    /// Does the store hold any session?
+    pub(super) fn keeps_sessions(&self) -> bool {
+        self.records.keys().any(|(shelf, key)| *shelf == Shelf::States && key.starts_with(b"c:"))
+    }
+
     pub(super) fn alerts(&self) -> usize {
         self.alerts
     }
@@ -165,11 +173,32 @@ impl World {
     }
 
     pub(super) fn select(&mut self, request: &Select) -> Result<Grant, ErrorReply> {
-        let grant = self.decide(|broker, moment| broker.select(client(1000), request, moment))?;
+        self.select_as(client(1000), request)
+    }
+
+    pub(super) fn select_as(&mut self, caller: Caller, request: &Select) -> Result<Grant, ErrorReply> {
+        let grant = self.decide(|broker, moment| broker.select(caller, request, moment))?;
         if grant.must_wait {
             self.flush();
         }
         Ok(grant)
+    }
+
+    pub(super) fn explain(&mut self, request: &Select) -> Result<Explanation, ErrorReply> {
+        self.decide(|broker, moment| broker.explain(client(1000), request, moment))
+    }
+
+    pub(super) fn select_or_wait(&mut self, request: &Select) -> Result<Selected, ErrorReply> {
+        let selected = self.decide(|broker, moment| broker.select_or_wait(client(1000), request, moment));
+        self.flush();
+        selected
+    }
+
+    /// What the daemon does after each decision: those who wait are served.
+    pub(super) fn served(&mut self) -> Vec<Served> {
+        self.decide(Broker::serve);
+        self.flush();
+        self.broker.take_served()
     }
 
     pub(super) fn report_as(&mut self, caller: Caller, grant: &Grant, outcome: Outcome) -> Result<Reported, ErrorReply> {
@@ -201,17 +230,29 @@ impl World {
     }
 
     pub(super) fn disable(&mut self, name: &str, span: Option<Duration>) {
-        self.decide(|broker, moment| broker.key_disable(&Self::id(name), span, moment)).unwrap();
+        self.disable_id(&Self::id(name), span);
+    }
+
+    pub(super) fn disable_id(&mut self, id: &KeyId, span: Option<Duration>) {
+        self.decide(|broker, moment| broker.key_disable(id, span, moment)).unwrap();
         self.flush();
     }
 
     pub(super) fn enable(&mut self, name: &str) {
-        self.decide(|broker, moment| broker.key_enable(&Self::id(name), moment)).unwrap();
+        self.enable_id(&Self::id(name));
+    }
+
+    pub(super) fn enable_id(&mut self, id: &KeyId) {
+        self.decide(|broker, moment| broker.key_enable(id, moment)).unwrap();
         self.flush();
     }
 
     pub(super) fn probe(&mut self, name: &str, verdict: KeyVerdict) {
-        self.decide(|broker, moment| broker.probed(&Self::id(name), verdict, None, None, moment));
+        self.probe_id(&Self::id(name), verdict);
+    }
+
+    pub(super) fn probe_id(&mut self, id: &KeyId, verdict: KeyVerdict) {
+        self.decide(|broker, moment| broker.probed(id, verdict, None, None, moment));
         self.flush();
     }
 

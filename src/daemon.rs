@@ -32,12 +32,13 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 
 use crate::config;
+use crate::daemon::accept::Phase;
 use crate::daemon::arguments::Arguments;
 use crate::daemon::signals::Signals;
 use crate::daemon::start::Started;
 use crate::daemon::state::Shared;
 use crate::environment::Environment;
-use crate::platform::{self, Phase};
+use crate::platform;
 
 pub use crate::daemon::arguments::command;
 pub use crate::daemon::start::StartError;
@@ -162,20 +163,20 @@ pub fn serve(options: &Options, environment: Environment, ready: &mut dyn FnMut(
                 .spawn(move || journal::run(shared, store, results))
                 .map_err(StartError::Runtime)?
         };
-        let (stop, stopped) = watch::channel(false);
+        let (phase, _) = watch::channel(Phase::Serving);
         tokio::spawn(tick(Arc::clone(&shared)));
         tokio::spawn(checker::rounds(Arc::clone(&shared)));
-        let accepting = tokio::spawn(accept::accept(Arc::clone(&shared), listener, stopped));
+        let accepting = tokio::spawn(accept::accept(Arc::clone(&shared), listener, phase.clone()));
         tracing::info!(version = env!("CARGO_PKG_VERSION"), socket = %shared.socket, "serving");
-        tell(&Phase::Ready { status: "serving".to_owned() });
+        tell(&platform::Phase::Ready { status: "serving".to_owned() });
         ready(&shared.socket);
         signals.until_the_end(&shared).await.map_err(StartError::Runtime)?;
         tracing::info!("stopping");
-        tell(&Phase::Stopping);
+        tell(&platform::Phase::Stopping);
         shared.lock().close(&shared);
-        stop.send_replace(true);
+        phase.send_replace(Phase::Ending);
         drop(accepting.await);
-        end(&shared, writer)
+        end(&shared, writer).await
     });
     // What is still being computed or looked up must not hold up the end.
     runtime.shutdown_timeout(std::time::Duration::from_millis(500));
@@ -183,12 +184,15 @@ pub fn serve(options: &Options, environment: Environment, ready: &mut dyn FnMut(
 }
 
 /// Writes what is left and closes the store.
-fn end(shared: &Arc<Shared>, writer: std::thread::JoinHandle<Result<(), String>>) -> Result<(), StartError> {
-    let mut core = shared.lock();
-    core.stop = true;
-    core.wake_journal(shared);
-    drop(core);
-    match writer.join() {
+async fn end(shared: &Arc<Shared>, writer: std::thread::JoinHandle<Result<(), String>>) -> Result<(), StartError> {
+    {
+        let mut core = shared.lock();
+        core.stop = true;
+        core.wake_journal(shared);
+    }
+    // The journal's thread hands what it has to tell to a task on this one, which must go on running.
+    let ended = tokio::task::spawn_blocking(move || writer.join()).await;
+    match ended.unwrap_or_else(|why| Err(Box::new(why))) {
         Ok(Ok(())) => {
             tracing::info!("stopped");
             Ok(())
@@ -198,7 +202,7 @@ fn end(shared: &Arc<Shared>, writer: std::thread::JoinHandle<Result<(), String>>
     }
 }
 
-fn tell(phase: &Phase) {
+fn tell(phase: &platform::Phase) {
     if let Err(why) = platform::notify(phase) {
         tracing::warn!(error = %why, "the service manager can't be told");
     }

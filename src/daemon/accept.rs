@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::daemon::answer::Asker;
 use crate::daemon::connection::Connection;
@@ -28,17 +29,34 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// How often at most the log tells of connections that could not be taken.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
+/// When the daemon ends: a pause of so long says that nobody waits to be taken.
+const LAST_CALLERS: Duration = Duration::from_millis(5);
+
 /// How long the answers in hand may take when the daemon ends.
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 
-/// Takes connections until `stop` says so, and lets those that are open answer what is in hand.
-pub(crate) async fn accept(shared: Arc<Shared>, listener: Listener, mut stop: watch::Receiver<bool>) {
+/// How far the daemon is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// It serves.
+    Serving,
+    /// It ends: what was sent before is answered.
+    Ending,
+    /// The time for that is over.
+    Over,
+}
+
+/// Takes connections until the daemon ends, and lets those that are open answer what is in hand. When it returns, no
+/// connection is left.
+pub(crate) async fn accept(shared: Arc<Shared>, listener: Listener, phase: watch::Sender<Phase>) {
     let most = CONNECTIONS_MAX.min(crate::platform::descriptors().saturating_sub(DESCRIPTORS_KEPT));
+    let mut ending = phase.subscribe();
+    let mut serving = JoinSet::new();
     let mut told: Option<Steady> = None;
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => begin(&shared, stream, peer, most, stop.clone()),
+                Ok((stream, peer)) => drop(serving.spawn(serve(Arc::clone(&shared), stream, peer, most, phase.subscribe()))),
                 Err(why) => {
                     let now = shared.clock.now().steady;
                     if told.is_none_or(|told| now.since(told) >= TELL_EVERY) {
@@ -50,15 +68,24 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: Listener, mut stop: wa
                     }
                 }
             },
-            _ = stop.changed() => break,
+            Some(_) = serving.join_next() => {}
+            _ = ending.changed() => break,
+        }
+    }
+    // Nobody new finds the socket; who connected before is served.
+    listener.hide();
+    for _ in 0..most {
+        match tokio::time::timeout(LAST_CALLERS, listener.accept()).await {
+            Ok(Ok((stream, peer))) => drop(serving.spawn(serve(Arc::clone(&shared), stream, peer, most, phase.subscribe()))),
+            Ok(Err(why)) if is_the_callers(&why) => {}
+            _ => break,
         }
     }
     drop(listener);
-    for _ in 0..100 {
-        if shared.connections.load(Ordering::Acquire) == 0 {
-            return;
-        }
-        tokio::time::sleep(DRAIN_TIME / 100).await;
+    let all_answered = async { while serving.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN_TIME, all_answered).await.is_err() {
+        phase.send_replace(Phase::Over);
+        while serving.join_next().await.is_some() {}
     }
 }
 
@@ -68,19 +95,24 @@ fn is_the_callers(why: &io::Error) -> bool {
     matches!(why.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted)
 }
 
-fn begin(shared: &Arc<Shared>, stream: Stream, peer: Peer, most: u64, stop: watch::Receiver<bool>) {
+async fn serve(shared: Arc<Shared>, stream: Stream, peer: Peer, most: u64, phase: watch::Receiver<Phase>) {
     let asker = Asker { caller: shared.access.admit(peer.uid), gid: peer.gid, pid: peer.pid };
     let open = shared.connections.fetch_add(1, Ordering::AcqRel);
-    let shared = Arc::clone(shared);
-    tokio::spawn(async move {
-        let (reader, writer) = stream.split();
-        let mut connection = Connection::new(Arc::clone(&shared), asker, writer);
+    let (reader, writer) = stream.split();
+    let mut connection = Connection::new(Arc::clone(&shared), asker, writer);
+    let mut over = phase.clone();
+    let served = async {
         if open < most {
-            connection.serve(reader, stop).await;
+            connection.serve(reader, phase).await;
         } else {
             connection.refuse(ErrorCode::Overloaded, format!("{most} connections are open already")).await;
         }
-        connection.holds(0);
-        shared.connections.fetch_sub(1, Ordering::AcqRel);
-    });
+    };
+    tokio::select! {
+        () = served => {}
+        // Without a sender the daemon is gone too.
+        _ = over.wait_for(|phase| *phase == Phase::Over) => {}
+    }
+    connection.end().await;
+    shared.connections.fetch_sub(1, Ordering::AcqRel);
 }

@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot::error::RecvError;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
+use crate::daemon::accept::Phase;
 use crate::daemon::answer::{Answer, Asker, answer, if_durable};
 use crate::daemon::connection::buffer::Buffer;
 use crate::daemon::state::{Durable, Shared};
@@ -27,6 +29,9 @@ const PENDING_MAX: usize = 256;
 
 /// Selects of one connection that wait for a key.
 const WAITS_MAX: usize = 192;
+
+/// Answers of one connection that may be large and are not written yet: statistics and live checks.
+const LARGE_MAX: usize = 8;
 
 /// Messages that are taken before what they are answered is written and others have their turn.
 const AT_A_TIME: usize = 64;
@@ -52,6 +57,9 @@ const WRITE_TIME: Duration = Duration::from_secs(10);
 /// When the daemon ends: a pause of so long says that everything that was sent is in hand.
 const LAST_WORDS: Duration = Duration::from_millis(20);
 
+/// When the daemon ends: how long it reads on at most from a caller that makes no such pause.
+const LAST_READ: Duration = Duration::from_millis(500);
+
 /// How often it is looked whether a caller that sends no more still reads.
 const LOOK_AFTER: Duration = Duration::from_millis(250);
 
@@ -59,6 +67,24 @@ const LOOK_AFTER: Duration = Duration::from_millis(250);
 enum Codec {
     Json,
     Binary,
+}
+
+/// Is more read from the caller?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hearing {
+    /// Yes.
+    On,
+    /// It sends no more, and may still read.
+    Ended,
+    /// The daemon ends: what was sent before is in hand.
+    Off,
+}
+
+/// What an answer that takes its time must have first.
+enum Place {
+    None,
+    Taken(OwnedSemaphorePermit),
+    Among(Arc<Semaphore>),
 }
 
 /// What to do after some bytes were looked at.
@@ -84,6 +110,8 @@ pub(super) struct Connection {
     later: JoinSet<()>,
     /// Places for selects that wait for a key.
     waits: Arc<Semaphore>,
+    /// Places for answers that may be large.
+    large: Arc<Semaphore>,
     /// Bytes of its unfinished message that are counted.
     unfinished: usize,
 }
@@ -95,7 +123,13 @@ struct Awaiting {
     durable: Durable,
 }
 
-type Late = mpsc::Sender<(u64, Reply)>;
+/// An answer that took its time.
+struct Late {
+    id: u64,
+    reply: Reply,
+    /// Its place among those that are large: kept until it is written.
+    _place: Option<OwnedSemaphorePermit>,
+}
 
 impl Connection {
     pub(super) fn new(shared: Arc<Shared>, asker: Asker, writer: WriteHalf) -> Self {
@@ -109,24 +143,26 @@ impl Connection {
             awaiting: VecDeque::new(),
             later: JoinSet::new(),
             waits: Arc::new(Semaphore::new(WAITS_MAX)),
+            large: Arc::new(Semaphore::new(LARGE_MAX)),
             unfinished: 0,
         }
     }
 
     /// Serves until either side ends it.
-    pub(super) async fn serve(&mut self, mut reader: ReadHalf, mut stop: watch::Receiver<bool>) {
+    pub(super) async fn serve(&mut self, mut reader: ReadHalf, mut phase: watch::Receiver<Phase>) {
         let mut input = Buffer::default();
         let greeted = tokio::select! {
             greeted = tokio::time::timeout(GREET_TIME, self.greet(&mut reader, &mut input)) => greeted.ok().flatten(),
-            () = async { drop(stop.changed().await); pause(LAST_WORDS).await } => None,
+            () = async { drop(phase.changed().await); pause(LAST_WORDS).await } => None,
         };
         let Some(codec) = greeted else { return };
         self.codec = codec;
         let (late, mut answered) = mpsc::channel(PENDING_MAX);
         let mut overdue = pin!(tokio::time::sleep(MESSAGE_TIME));
-        let (mut began, mut sends) = (false, true);
+        let (mut began, mut clocked) = (false, input.taken());
+        let mut hearing = Hearing::On;
+        let mut last_read = None;
         loop {
-            let before = input.taken();
             // What was asked before is answered before more is taken on.
             self.put_ready(&mut answered);
             let step = self.take_messages(&mut input, &late);
@@ -140,32 +176,43 @@ impl Connection {
                 tokio::task::yield_now().await;
                 continue;
             }
-            if !sends && self.pending == 0 {
+            let ending = *phase.borrow_and_update() != Phase::Serving;
+            if ending && *last_read.get_or_insert_with(|| Instant::now() + LAST_READ) <= Instant::now() {
+                hearing = Hearing::Off;
+            }
+            if hearing != Hearing::On && self.pending == 0 {
                 return;
             }
             if !self.holds(input.bytes().len()) {
                 return self.refuse(ErrorCode::Overloaded, "too many unfinished messages are held; send this one again".to_owned()).await;
             }
-            let reads = sends && self.pending < PENDING_MAX;
+            let reads = hearing == Hearing::On && self.pending < PENDING_MAX;
             // The clock of a message starts with its first byte, and not again with each further one; it stands while nothing is read.
-            if !input.bytes().is_empty() && (!began || !reads || input.taken() != before) {
-                overdue.as_mut().reset(tokio::time::Instant::now() + MESSAGE_TIME);
+            if !input.bytes().is_empty() && (!began || !reads || input.taken() != clocked) {
+                overdue.as_mut().reset(Instant::now() + MESSAGE_TIME);
             }
             began = !input.bytes().is_empty();
-            let stopping = *stop.borrow();
+            clocked = input.taken();
             tokio::select! {
-                Some((id, reply)) = answered.recv() => self.put_late(id, reply),
+                biased;
+                Some(late) = answered.recv() => self.put_late(late),
                 first = first_durable(&mut self.awaiting), if !self.awaiting.is_empty() => self.put_durable(first),
-                heard = hear(&mut reader, &mut input, sends), if reads || !sends => match heard {
-                    Ok(0) => sends = false,
+                heard = hear(&mut reader, &mut input, hearing), if reads || hearing == Hearing::Ended => match heard {
+                    Ok(0) => hearing = Hearing::Ended,
                     Ok(_) => {}
                     Err(_) => return,
                 },
                 () = &mut overdue, if began && reads => return,
-                () = pause(LAST_WORDS), if stopping && sends => sends = false,
-                _ = stop.changed(), if !stopping => {}
+                () = pause(LAST_WORDS), if ending && reads => hearing = Hearing::Off,
+                _ = phase.changed(), if !ending => {}
             }
         }
+    }
+
+    /// Gives up what nobody waits for any more.
+    pub(super) async fn end(mut self) {
+        self.later.shutdown().await;
+        self.holds(0);
     }
 
     /// The codec, by the first byte, and the answer to the preamble.
@@ -209,7 +256,7 @@ impl Connection {
     }
 
     /// Counts what the connection holds of an unfinished message; `false` where that is too much.
-    pub(super) fn holds(&mut self, bytes: usize) -> bool {
+    fn holds(&mut self, bytes: usize) -> bool {
         let counted = if bytes > UNFINISHED_FREE { bytes } else { 0 };
         if counted == self.unfinished {
             return true;
@@ -221,7 +268,7 @@ impl Connection {
     }
 
     /// Takes complete messages, as long as there is room for their answers and nobody else waits for too long.
-    fn take_messages(&mut self, input: &mut Buffer, late: &Late) -> Step {
+    fn take_messages(&mut self, input: &mut Buffer, late: &mpsc::Sender<Late>) -> Step {
         for _ in 0..AT_A_TIME {
             if self.pending >= PENDING_MAX {
                 return Step::Read;
@@ -242,7 +289,7 @@ impl Connection {
         Step::More
     }
 
-    fn take_line(&mut self, input: &mut Buffer, late: &Late) -> Option<Step> {
+    fn take_line(&mut self, input: &mut Buffer, late: &mpsc::Sender<Late>) -> Option<Step> {
         let Some(end) = input.line_end() else {
             let over = input.bytes().len() > MESSAGE_MAX;
             return over.then(|| Step::Close(ErrorCode::TooLarge, format!("a line is at most {MESSAGE_MAX} bytes")));
@@ -261,7 +308,7 @@ impl Connection {
         Some(Step::Read)
     }
 
-    fn take_frame(&mut self, input: &mut Buffer, late: &Late) -> Option<Step> {
+    fn take_frame(&mut self, input: &mut Buffer, late: &mpsc::Sender<Late>) -> Option<Step> {
         let length = match frame::body_length(input.bytes()) {
             Ok(length) => length?,
             Err(why) => return Some(Step::Close(ErrorCode::TooLarge, why.to_string())),
@@ -277,15 +324,20 @@ impl Connection {
         Some(Step::Read)
     }
 
-    fn ask(&mut self, request: Request, late: &Late) {
+    fn ask(&mut self, request: Request, late: &mpsc::Sender<Late>) {
         let id = request.id;
-        let waits = matches!(&request.op, Op::Select(select) if !select.wait().is_zero());
-        let place = if waits { Arc::clone(&self.waits).try_acquire_owned().ok() } else { None };
-        if waits && place.is_none() {
-            // With all places taken by waits, the reports that free a key would not be read.
-            let message = format!("{WAITS_MAX} selects of this connection wait already: report on it, or wait on another one");
-            return self.put(Some(id), Reply::Error(ErrorReply::new(ErrorCode::Overloaded, message)));
-        }
+        let place = match &request.op {
+            Op::Select(select) if !select.wait().is_zero() => match Arc::clone(&self.waits).try_acquire_owned() {
+                Ok(place) => Place::Taken(place),
+                Err(_) => {
+                    // With all places taken by waits, the reports that free a key would not be read.
+                    let message = format!("{WAITS_MAX} selects of this connection wait already: report on it, or wait on another one");
+                    return self.put(Some(id), Reply::Error(ErrorReply::new(ErrorCode::Overloaded, message)));
+                }
+            },
+            Op::Statistics(_) | Op::Validate(_) => Place::Among(Arc::clone(&self.large)),
+            _ => Place::None,
+        };
         match answer(&self.shared, self.asker, request.op) {
             Answer::Now(reply) => self.put(Some(id), reply),
             Answer::Durable(reply, durable) => {
@@ -297,20 +349,25 @@ impl Connection {
                 let late = late.clone();
                 while self.later.try_join_next().is_some() {}
                 self.later.spawn(async move {
+                    let place = match place {
+                        Place::None => None,
+                        Place::Taken(place) => Some(place),
+                        // The semaphore is never closed.
+                        Place::Among(places) => places.acquire_owned().await.ok(),
+                    };
                     let reply = reply.await;
-                    drop(place);
                     // The connection that would hear it ends with this task.
-                    drop(late.send((id, reply)).await);
+                    drop(late.send(Late { id, reply, _place: place }).await);
                 });
             }
         }
     }
 
     /// Puts the answers that came meanwhile, as many as may be gathered.
-    fn put_ready(&mut self, answered: &mut mpsc::Receiver<(u64, Reply)>) {
+    fn put_ready(&mut self, answered: &mut mpsc::Receiver<Late>) {
         while self.pending > 0 && self.out.bytes().len() <= OUT_MAX {
-            if let Ok((id, reply)) = answered.try_recv() {
-                self.put_late(id, reply);
+            if let Ok(late) = answered.try_recv() {
+                self.put_late(late);
                 continue;
             }
             match self.awaiting.front_mut().map(|first| first.durable.try_recv()) {
@@ -324,13 +381,13 @@ impl Connection {
     /// Answers the first of those who wait for the store.
     fn put_durable(&mut self, durable: Result<Result<(), String>, RecvError>) {
         if let Some(Awaiting { id, reply, .. }) = self.awaiting.pop_front() {
-            self.put_late(id, if_durable(reply, durable));
+            self.put_late(Late { id, reply: if_durable(reply, durable), _place: None });
         }
     }
 
-    fn put_late(&mut self, id: u64, reply: Reply) {
+    fn put_late(&mut self, late: Late) {
         self.pending = self.pending.saturating_sub(1);
-        self.put(Some(id), reply);
+        self.put(Some(late.id), late.reply);
     }
 
     fn put(&mut self, id: Option<u64>, reply: Reply) {
@@ -383,8 +440,8 @@ async fn pause(span: Duration) {
 }
 
 /// Reads what a caller sends that still does; of one that does not, waits until it does not read either.
-async fn hear(reader: &mut ReadHalf, input: &mut Buffer, sends: bool) -> std::io::Result<usize> {
-    if sends {
+async fn hear(reader: &mut ReadHalf, input: &mut Buffer, hearing: Hearing) -> std::io::Result<usize> {
+    if hearing == Hearing::On {
         return read_more(reader, input).await;
     }
     while !reader.is_closed().await {

@@ -154,6 +154,17 @@ impl Listener {
         fs::set_permissions(path, Permissions::from_mode(mode)).map_err(refused("set the mode of", path))
     }
 
+    /// Takes the socket away, so that nobody new finds it; who connected before can still be accepted. A socket that was
+    /// inherited stays.
+    pub fn hide(&self) {
+        if let Some(bound) = &self.bound
+            && fs::symlink_metadata(&bound.path).is_ok_and(|found| (found.dev(), found.ino()) == bound.identity)
+        {
+            // What can't be removed is a stale socket, which the next daemon replaces.
+            fs::remove_file(&bound.path).ok();
+        }
+    }
+
     /// The next connection, and who made it. Safe to drop while it waits.
     ///
     /// # Errors
@@ -177,12 +188,7 @@ fn peer(stream: &SystemStream) -> io::Result<Peer> {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Some(bound) = &self.bound
-            && fs::symlink_metadata(&bound.path).is_ok_and(|found| (found.dev(), found.ino()) == bound.identity)
-        {
-            // What can't be removed is a stale socket, which the next daemon replaces.
-            fs::remove_file(&bound.path).ok();
-        }
+        self.hide();
     }
 }
 

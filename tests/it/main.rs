@@ -16,6 +16,7 @@ mod admin;
 mod client;
 mod crash;
 mod documents;
+mod ending;
 mod hostile;
 mod layers;
 mod pages;

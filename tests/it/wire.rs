@@ -102,7 +102,7 @@ fn status_and_keys(lines: &mut Lines, site: &Site, pid: u32) {
     assert_eq!((text(&status["socket"]), text(&status["config"])), (site.socket().display().to_string(), site.config().display().to_string()));
     has_fields(&status["counts"], "leases_open connections selects reports");
     assert_eq!(status["counts"], json!({"leases_open": 0, "connections": 1, "selects": 2, "reports": 3}));
-    let provider = "provider strategy keys_total keys_healthy requests_last_hour rate_limit cost_today_usd cost_limit reachable next_free";
+    let provider = "provider strategy keys_total keys_healthy requests_last_hour rate_limit cost_today_usd cost_limit reachable next_free waiting";
     has_fields(&status["providers"][0], provider);
     let global = "keys_total keys_healthy requests_last_hour rate_limit cost_today_usd reserved_usd cost_limit unpriced_today";
     has_fields(&status["global"], global);

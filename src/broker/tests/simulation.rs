@@ -18,7 +18,7 @@ use crate::protocol::request::{Estimate, Select};
 use crate::protocol::strategy::Strategy;
 
 /// Schedules, each of a seed of its own.
-const SCHEDULES: u64 = 3000;
+const SCHEDULES: u64 = 2000;
 
 const STEPS: usize = 120;
 
@@ -167,6 +167,26 @@ impl Model {
         }
     }
 
+    /// The first of those who wait for whom a key is free.
+    fn first_to_serve(&mut self) -> Option<Ticket> {
+        let queue: Vec<(Ticket, Select)> = self.queue.iter().map(|(ticket, request, _)| (*ticket, request.clone())).collect();
+        queue.into_iter().find(|(_, request)| self.world.explain(request).unwrap().chosen.is_some()).map(|(ticket, _)| ticket)
+    }
+
+    /// Somebody comes right when a key frees, before the daemon has looked at those who wait for it.
+    fn jump_in(&mut self) {
+        let next = self.world.broker.next_deadline().unwrap_or(self.world.now.steady);
+        self.world.now = self.world.now.after(next.since(self.world.now.steady));
+        let first = self.first_to_serve();
+        let request = Select { wait_ms: None, ..request(&mut self.rng) };
+        if let Ok(grant) = self.world.select(&request) {
+            self.took(grant);
+        }
+        self.serve();
+        assert!(first.is_none_or(|first| self.queue.iter().all(|(ticket, ..)| *ticket != first)), "somebody who waited was passed over");
+        self.pass(Duration::ZERO);
+    }
+
     fn report(&mut self) {
         if self.open.is_empty() {
             return;
@@ -220,6 +240,7 @@ impl Model {
                 let span = Duration::from_secs(self.rng.u64(600..4000));
                 self.pass(span);
             }
+            16 if self.rng.bool() => self.jump_in(),
             16 => self.admin(),
             17 => self.reload(),
             18 => self.world.checkpoint(),
@@ -242,8 +263,12 @@ impl Model {
         let end = self.world.now.steady.after(span);
         loop {
             let next = self.world.broker.next_deadline().filter(|next| *next > self.world.now.steady).unwrap_or(end).min(end);
+            let awaited = self.world.broker.next_deadline();
             self.world.pass(next.since(self.world.now.steady));
             self.forget_expired();
+            if awaited.is_none_or(|deadline| deadline > next) {
+                assert!(self.first_to_serve().is_none(), "a key has been free, and nobody was to be woken for it");
+            }
             self.serve();
             if next >= end {
                 return;
@@ -305,6 +330,7 @@ impl Model {
         self.pass(Duration::from_secs(2 * 86_400));
         assert!(self.queue.is_empty(), "{} wait though everything is free", self.queue.len());
         for id in ids {
+            self.pass(Duration::from_secs(3700));
             for _ in 0..2 {
                 let only = Select { key_name: Some(id.key.clone()), ..Select::any(id.provider.clone()) };
                 let grant = self.world.select(&only).unwrap_or_else(|why| panic!("{id} is lost: {why}"));

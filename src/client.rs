@@ -40,6 +40,7 @@
 //! Programs without tokio use [`blocking::Client`], which has the same methods.
 
 mod answer;
+mod attempts;
 pub mod blocking;
 mod buffer;
 mod builder;
@@ -57,6 +58,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::client::attempts::{Attempts, report_of};
 use crate::client::line::Line;
 use crate::endpoint::Endpoint;
 use crate::environment::Environment;
@@ -67,9 +69,13 @@ use crate::protocol::reply::{self, KeyRow, Reply, Reported, Status, Validation, 
 use crate::protocol::request::{Keys, Op, Record, Renew, Report, Select, Statistics, Validate};
 
 pub use answer::Health;
+pub use attempts::{CallError, Failed};
 pub use builder::{ClientBuilder, TIMEOUT};
 pub use error::{Attempt, Error};
 pub use lease::{GiveBack, Lease, Usage};
+
+/// Pauses after the deliveries of a report that failed.
+const DELIVERIES: [Duration; 3] = [Duration::from_millis(100), Duration::from_millis(500), Duration::ZERO];
 
 /// A connection to the daemon that many tasks may share: clones use the same one, and their requests do not wait for each
 /// other's replies.
@@ -140,6 +146,81 @@ impl Client {
     pub async fn select(&self, select: Select) -> Result<Lease, Error> {
         let grant = answer::lease(self.call(Op::Select(select)).await?)?;
         Ok(Lease::new(grant, self.clone()))
+    }
+
+    /// Makes a request with a key of `provider`: leases one, runs `request` with it, and reports what came of it. Where
+    /// another key may do, it is tried with another one, never twice with the same, as long as there are keys that can be
+    /// leased; where the provider failed, after a pause.
+    ///
+    /// ```no_run
+    /// use gollm::{Client, Failed, Outcome, Usage};
+    ///
+    /// # async fn ask(_: &str, _: &str) -> Result<(String, u64, u64), u16> { Ok((String::new(), 1000, 500)) }
+    /// # async fn example(client: &Client) -> Result<(), gollm::CallError<u16>> {
+    /// let text = client
+    ///     .with_key("openai", async |lease| {
+    ///         match ask(lease.base_url(), lease.secret().expose()).await {
+    ///             Ok((text, input, output)) => Ok((text, Usage::tokens(input, output))),
+    ///             Err(429) => Err(Failed::new(Outcome::RateLimited, 429)),
+    ///             Err(401) => Err(Failed::new(Outcome::AuthFailed, 401)),
+    ///             Err(status) => Err(Failed::new(Outcome::ServerError, status)),
+    ///         }
+    ///     })
+    ///     .await?;
+    /// # drop(text);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Dropped while the request is under way, its lease is left to run out, as any lease whose secret was read.
+    ///
+    /// # Errors
+    /// The last failure of the request, or why there was no key to try it with.
+    pub async fn with_key<T, E, F>(&self, provider: &str, request: impl FnMut(Arc<Lease>) -> F) -> Result<T, CallError<E>>
+    where
+        F: Future<Output = Result<(T, Usage), Failed<E>>>,
+    {
+        let provider = provider.parse().map_err(Error::from)?;
+        self.with_key_for(Select::any(provider), request).await
+    }
+
+    /// As [`Client::with_key`], with all that a select can say.
+    ///
+    /// # Errors
+    /// As [`Client::with_key`].
+    pub async fn with_key_for<T, E, F>(&self, select: Select, mut request: impl FnMut(Arc<Lease>) -> F) -> Result<T, CallError<E>>
+    where
+        F: Future<Output = Result<(T, Usage), Failed<E>>>,
+    {
+        let mut attempts = Attempts::new(select);
+        loop {
+            let lease = match self.select(attempts.select()).await {
+                Ok(lease) => Arc::new(lease),
+                Err(why) => return Err(attempts.no_key(why)),
+            };
+            match request(Arc::clone(&lease)).await {
+                Ok((value, usage)) => {
+                    self.deliver(lease.answered(usage)).await;
+                    return Ok(value);
+                }
+                Err(failed) => {
+                    self.deliver(report_of(&failed, lease.touch(failed.outcome))).await;
+                    let (next, pause) = attempts.failed(lease.key(), failed, fastrand::f64())?;
+                    attempts = next;
+                    tokio::time::sleep(pause).await;
+                }
+            }
+        }
+    }
+
+    /// Reports, and where that fails tries it a few times more: the request itself is done and must not fail for it. In the
+    /// end the lease runs out and is charged its estimate.
+    async fn deliver(&self, report: Report) {
+        for pause in DELIVERIES {
+            if self.report(report.clone()).await.is_ok() {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+        }
     }
 
     /// Which key such a select would be given, and what is against each other one; no lease is taken.

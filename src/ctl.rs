@@ -6,6 +6,7 @@ mod args;
 mod config;
 mod console;
 mod daemon;
+mod exec;
 mod explain;
 mod failure;
 mod health;
@@ -65,6 +66,7 @@ fn run(command: Command, console: &mut Console<'_>) -> Result<(), Failure> {
         Command::Keys(keys) => keys.run(console),
         Command::Key(key) => key.run(console),
         Command::Select(select) => select.run(console),
+        Command::Exec(exec) => exec.run(console),
         Command::Explain(explain) => explain.run(console),
         Command::Report(report) => report.run(console),
         Command::Stats(stats) => stats.run(console),

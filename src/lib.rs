@@ -64,7 +64,7 @@ pub mod daemon;
 pub mod ctl;
 
 #[cfg(feature = "client")]
-pub use client::{Client, ClientBuilder, Error, Lease, Usage, blocking};
+pub use client::{CallError, Client, ClientBuilder, Error, Failed, Lease, Usage, blocking};
 #[cfg(feature = "client")]
 pub use protocol::{outcome::Outcome, request::Select};
 

@@ -32,6 +32,8 @@ complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "status" -d 'Show 
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "keys" -d 'List the keys with their states, counters and limits; never their secrets'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "key" -d 'Add, remove, enable or disable a key'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "select" -d 'Lease a key'
+complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "exec" -d 'Run a command with a key in its environment'
+complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "explain" -d 'Show which key would be leased now, and what is against each other one'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "report" -d 'Say what came of a lease'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "stats" -d 'Show requests, tokens, errors and cost'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "validate" -d 'Ask the providers whether they take their keys'
@@ -83,12 +85,48 @@ complete -c gollmctl -n "__fish_gollmctl_using_subcommand select" -l key -d 'Thi
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand select" -l estimate-cost -d 'What the request may cost, in dollars: held against cost limits until the lease is reported' -r
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand select" -l estimate-input -d 'How many tokens may be sent, where the cost is to be worked out' -r
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand select" -l estimate-output -d 'How many tokens may be answered' -r
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand select" -l session -d 'The conversation that this belongs to: it keeps its key while that can be used' -r
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand select" -l wait -d 'Wait for a key for so long where none can be leased, as in 30s; callers are served in order of arrival' -r
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand select" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand select" -l no-fallback -d 'Take no other provider\'s key when this one has none'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand select" -l secret-only -d 'Write the secret and nothing else; the lease can then only run out'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand select" -l reveal -d 'Show the secret even on a terminal'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand select" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand select" -s h -l help -d 'Print help'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand exec" -l model -d 'The model that will be asked: set-asides and prices hang on it' -r
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand exec" -l strategy -d 'Choose the key in this way instead of the provider\'s own' -r -f -a "round_robin\t''
+least_used\t''
+cost_optimized\t''
+random\t''
+single\t''"
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand exec" -l key -d 'This key and no other' -r
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand exec" -l estimate-cost -d 'What the request may cost, in dollars: held against cost limits until the lease is reported' -r
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand exec" -l estimate-input -d 'How many tokens may be sent, where the cost is to be worked out' -r
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand exec" -l estimate-output -d 'How many tokens may be answered' -r
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand exec" -l session -d 'The conversation that this belongs to: it keeps its key while that can be used' -r
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand exec" -l wait -d 'Wait for a key for so long where none can be leased, as in 30s; callers are served in order of arrival' -r
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand exec" -l env -d 'The variable that gets the secret, instead of the provider\'s own' -r
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand exec" -l base-url-env -d 'A variable that gets the provider\'s address too' -r
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand exec" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand exec" -l fallback -d 'Take another provider\'s key where this one has none: the variable is then that provider\'s'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand exec" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand exec" -s h -l help -d 'Print help'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand explain" -l model -d 'The model that will be asked: set-asides and prices hang on it' -r
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand explain" -l strategy -d 'Choose the key in this way instead of the provider\'s own' -r -f -a "round_robin\t''
+least_used\t''
+cost_optimized\t''
+random\t''
+single\t''"
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand explain" -l key -d 'This key and no other' -r
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand explain" -l estimate-cost -d 'What the request may cost, in dollars: held against cost limits until the lease is reported' -r
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand explain" -l estimate-input -d 'How many tokens may be sent, where the cost is to be worked out' -r
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand explain" -l estimate-output -d 'How many tokens may be answered' -r
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand explain" -l session -d 'The conversation that this belongs to: it keeps its key while that can be used' -r
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand explain" -l wait -d 'Wait for a key for so long where none can be leased, as in 30s; callers are served in order of arrival' -r
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand explain" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand explain" -l no-fallback -d 'Look at this provider\'s keys alone'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand explain" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand explain" -s h -l help -d 'Print help'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand report" -l outcome -d 'What came of it' -r -f -a "ok\t''
 rate_limited\t''
 quota_exhausted\t''

@@ -18,13 +18,15 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::Duration;
 
+use crate::client::DELIVERIES;
 use crate::client::answer::{self, Health};
+use crate::client::attempts::{Attempts, CallError, Failed, report_of};
 use crate::client::blocking::link::{Deadline, Failure, Link, is_timeout};
 use crate::client::builder::{ClientBuilder, TIMEOUT};
 use crate::client::connection::End;
 use crate::client::error::{Attempt, Error};
 use crate::client::handshake;
-use crate::client::lease::GiveBack;
+use crate::client::lease::{GiveBack, Usage};
 use crate::client::line::{ended, is_repeatable};
 use crate::endpoint::Endpoint;
 use crate::environment::Environment;
@@ -106,6 +108,53 @@ impl Client {
     pub fn select(&self, select: Select) -> Result<Lease, Error> {
         let grant = answer::lease(self.call(Op::Select(select))?)?;
         Ok(Lease::new(grant, self.clone()))
+    }
+
+    /// Makes a request with a key of `provider`: leases one, runs `request` with it, and reports what came of it; again with
+    /// another key where that may do. See [the other client's](crate::client::Client::with_key).
+    ///
+    /// # Errors
+    /// The last failure of the request, or why there was no key to try it with.
+    pub fn with_key<T, E>(&self, provider: &str, request: impl FnMut(&Lease) -> Result<(T, Usage), Failed<E>>) -> Result<T, CallError<E>> {
+        let provider = provider.parse().map_err(Error::from)?;
+        self.with_key_for(Select::any(provider), request)
+    }
+
+    /// As [`Client::with_key`], with all that a select can say.
+    ///
+    /// # Errors
+    /// As [`Client::with_key`].
+    pub fn with_key_for<T, E>(&self, select: Select, mut request: impl FnMut(&Lease) -> Result<(T, Usage), Failed<E>>) -> Result<T, CallError<E>> {
+        let mut attempts = Attempts::new(select);
+        loop {
+            let lease = match self.select(attempts.select()) {
+                Ok(lease) => lease,
+                Err(why) => return Err(attempts.no_key(why)),
+            };
+            match request(&lease) {
+                Ok((value, usage)) => {
+                    self.deliver(&lease.answered(usage));
+                    return Ok(value);
+                }
+                Err(failed) => {
+                    self.deliver(&report_of(&failed, lease.touch(failed.outcome)));
+                    let (next, pause) = attempts.failed(lease.key(), failed, fastrand::f64())?;
+                    attempts = next;
+                    std::thread::sleep(pause);
+                }
+            }
+        }
+    }
+
+    /// Reports, and where that fails tries it a few times more: the request itself is done and must not fail for it. In the
+    /// end the lease runs out and is charged its estimate.
+    fn deliver(&self, report: &Report) {
+        for pause in DELIVERIES {
+            if self.report(report.clone()).is_ok() {
+                return;
+            }
+            std::thread::sleep(pause);
+        }
     }
 
     /// Which key such a select would be given, and what is against each other one; no lease is taken.

@@ -9,7 +9,7 @@ use crate::id::{KeyName, LeaseId, ModelName, ProviderName};
 use crate::money::Usd;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::{self, Reported};
-use crate::protocol::request::Report;
+use crate::protocol::request::{KeyRef, Report};
 use crate::protocol::strategy::Strategy;
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -75,6 +75,11 @@ impl<C: GiveBack> Lease<C> {
         &self.grant.provider
     }
 
+    /// Its key, to be excluded.
+    pub(super) fn key(&self) -> KeyRef {
+        KeyRef { provider: self.grant.provider.clone(), key_name: self.grant.key_name.clone() }
+    }
+
     /// Which key.
     #[must_use]
     pub const fn key_name(&self) -> &KeyName {
@@ -125,12 +130,12 @@ impl<C: GiveBack> Lease<C> {
     }
 
     /// A report of this lease; from here on it counts as used.
-    fn touch(&self, outcome: Outcome) -> Report {
+    pub(super) fn touch(&self, outcome: Outcome) -> Report {
         self.touched.store(true, Ordering::Relaxed);
         Report::of(self.grant.lease.clone(), outcome)
     }
 
-    fn answered(&self, usage: Usage) -> Report {
+    pub(super) fn answered(&self, usage: Usage) -> Report {
         Report {
             model: usage.model,
             input_tokens: Some(usage.input_tokens),

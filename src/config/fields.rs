@@ -205,11 +205,12 @@ mod tests {
 
     /// A configuration with one field of a section in it, or none.
     fn with(section: &str, field: &str) -> String {
+        let comma = if section == "provider" && !field.is_empty() { "," } else { "" };
         let field = |of: &str| if section == of { field.to_owned() } else { String::new() };
         format!(
             "providers: {{openai: {{{}{} api_keys: [{{name: a, {}}}], models: [{{name: m, {}}}], rotation: {{{}}}}}}}\nglobal: {{{}}}\nmaster: {{{}}}",
             field("provider"),
-            if section == "provider" { "," } else { "" },
+            comma,
             field("key"),
             field("model"),
             field("rotation"),

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
-use crate::ctl::{config, explain, key, keys, pages, report, select, stats, status, validate};
+use crate::ctl::{config, exec, explain, key, keys, pages, report, select, stats, status, validate};
 use crate::id::KeyId;
 
 const AFTER_HELP: &str = "\
@@ -16,6 +16,7 @@ Examples:
   gollmctl key set openai/primary        add a key; its secret is asked for
   eval \"$(gollmctl select openai)\"       lease a key: $lease, $secret, $base_url
   gollmctl report \"$lease\" --outcome ok  settle the lease
+  gollmctl exec openai -- ./nightly.py   run a command with a key in its environment
   gollmctl explain openai                which key is next, and why not the others
   gollmctl stats --by model --since 7d   what each model cost
 
@@ -55,6 +56,7 @@ pub(crate) enum Command {
     Keys(keys::Keys),
     Key(key::Key),
     Select(select::Select),
+    Exec(exec::Exec),
     Explain(explain::Explain),
     Report(report::Report),
     Stats(stats::Stats),

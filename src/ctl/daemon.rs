@@ -19,6 +19,7 @@ const QUICK: Duration = Duration::from_secs(15);
 const SLOW: Duration = Duration::from_secs(600);
 
 /// A connection to the daemon.
+#[derive(Clone)]
 pub(crate) struct Link {
     client: Client,
 }

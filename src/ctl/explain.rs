@@ -8,7 +8,7 @@ use crate::ctl::console::Console;
 use crate::ctl::failure::Failure;
 use crate::ctl::keys::tone;
 use crate::ctl::print::{Cell, Side, Style, Table, Tone, against, span_words, until};
-use crate::ctl::wanted::Wanted;
+use crate::ctl::wanted::{Fallback, Wanted};
 use crate::protocol::explanation::{ConsideredKey, Explanation};
 use crate::protocol::reply::Reply;
 use crate::protocol::request::Op;
@@ -29,11 +29,14 @@ Examples:
 pub(crate) struct Explain {
     #[command(flatten)]
     wanted: Wanted,
+    /// Look at this provider's keys alone
+    #[arg(long)]
+    no_fallback: bool,
 }
 
 impl Explain {
     pub(crate) fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
-        let Reply::Explanation(explanation) = console.ask(Op::Explain(self.wanted.into_request()))? else {
+        let Reply::Explanation(explanation) = console.ask(Op::Explain(self.wanted.into_request(Fallback::unless(self.no_fallback))))? else {
             return Err(Failure::unexpected("explain"));
         };
         let now = console.now();

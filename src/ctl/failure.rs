@@ -49,6 +49,17 @@ pub(crate) enum Failure {
     /// The result itself is the bad news, and it has been written.
     #[error("")]
     Negative,
+    /// A command that was run ended so; it has told why itself.
+    #[error("")]
+    Ended(u8),
+    /// A command that can't be run.
+    #[error("can't run {command}: {why}")]
+    NotRun {
+        /// What was to be run.
+        command: String,
+        /// Why not.
+        why: io::Error,
+    },
     /// Standard output can't be written to.
     #[error("the answer can't be written: {0}")]
     Output(#[source] io::Error),
@@ -73,6 +84,10 @@ impl Failure {
             },
             // Whoever read the pipe has seen enough.
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+            Failure::Ended(status) => *status,
+            // As shells say it (POSIX.1-2017, XCU 2.8.2).
+            Failure::NotRun { why, .. } if why.kind() == io::ErrorKind::NotFound => 127,
+            Failure::NotRun { .. } => 126,
             Failure::NoAnswer { .. } | Failure::Configuration(_) | Failure::Input { .. } | Failure::Negative | Failure::Output(_) => 1,
         }
     }
@@ -108,7 +123,7 @@ impl Failure {
     /// Writes the failure where people look, and under `--json` the daemon's error on standard output; answers with the exit status.
     pub(crate) fn tell(&self, form: Form, out: &mut dyn Write, err: &mut dyn Write) -> ExitCode {
         let status = self.status();
-        if status != 0 && !matches!(self, Failure::Negative) {
+        if status != 0 && !matches!(self, Failure::Negative | Failure::Ended(_)) {
             // With standard error gone too, the exit status is all that is left to say.
             drop(self.write(form, out, err));
         }

@@ -7,10 +7,10 @@ use clap::Args;
 use crate::ctl::console::{Console, Form};
 use crate::ctl::failure::Failure;
 use crate::ctl::print::{Style, Tone};
-use crate::ctl::wanted::Wanted;
+use crate::ctl::wanted::{Fallback, Wanted};
 use crate::id::{ModelName, ProviderName};
 use crate::protocol::reply::{Lease, Reply};
-use crate::protocol::request::Op;
+use crate::protocol::request::{self, Op};
 
 const SELECT_HELP: &str = "\
 The answer is a line `name=value` for each field of the lease, quoted for the
@@ -31,6 +31,9 @@ Examples:
 pub(crate) struct Select {
     #[command(flatten)]
     wanted: Wanted,
+    /// Take no other provider's key when this one has none
+    #[arg(long)]
+    no_fallback: bool,
     /// Write the secret and nothing else; the lease can then only run out
     #[arg(long, conflicts_with = "json")]
     secret_only: bool,
@@ -47,9 +50,8 @@ enum Sight {
 }
 
 impl Select {
-    #[cfg(test)]
-    pub(crate) fn into_request(self) -> crate::protocol::request::Select {
-        self.wanted.into_request()
+    pub(crate) fn into_request(self) -> request::Select {
+        self.wanted.into_request(Fallback::unless(self.no_fallback))
     }
 
     pub(crate) fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
@@ -59,7 +61,7 @@ impl Select {
             return Err(Failure::Usage("a secret is not written to a terminal: add --reveal, or read it through a pipe".to_owned()));
         }
         let secret_only = self.secret_only;
-        let Reply::Lease(lease) = console.ask(Op::Select(self.wanted.into_request()))? else {
+        let Reply::Lease(lease) = console.ask(Op::Select(self.into_request()))? else {
             return Err(Failure::unexpected("select"));
         };
         if secret_only {

@@ -141,14 +141,14 @@ fn provider_row(provider: &ProviderStatus, now: Timestamp) -> Vec<Cell> {
     let (tone, mut state) = if !provider.reachable {
         (Tone::Bad, "unreachable".to_owned())
     } else if let Some(free) = provider.next_free {
-        (Tone::Warning, format!("next free in {}", until(free, now)))
+        (Tone::Warning, format!("free in {}", until(free, now)))
     } else if provider.keys_healthy == 0 {
         (Tone::Bad, "no usable key".to_owned())
     } else {
         (Tone::Good, "reachable".to_owned())
     };
     if provider.waiting > 0 {
-        state = format!("{state}, {} waiting", provider.waiting);
+        state = format!("{state}, {} wait", provider.waiting);
     }
     vec![
         provider.provider.as_str().into(),
@@ -267,7 +267,7 @@ gollmd 0.1.0 is up 2d 4h, since 2026-01-01T00:00:00Z, pid 4242
 
 PROVIDER   STRATEGY        KEYS  LAST HOUR          TODAY  STATE
 openai     round_robin      2/3   120/1000   $1.20/$50.00  reachable
-anthropic  cost_optimized   0/3   120/1000   $1.20/$50.00  next free in 12m, 7 waiting
+anthropic  cost_optimized   0/3   120/1000   $1.20/$50.00  free in 12m, 7 wait
 gemini     round_robin      2/3        120          $1.20  unreachable
 all                         4/9   360/5000  $3.60/$100.00  $0.10 reserved
 2 unpriced today: no price is known for their model, so they count as $0.00
@@ -291,6 +291,6 @@ warning: fallback_chain names `mistral`, which has no keys
         let text = rendered(&status(), Style::Colour);
         assert!(text.contains("\u{1b}[33mwarning:\u{1b}[0m"), "{text:?}");
         assert!(text.contains("\u{1b}[1m\u{1b}[31munreachable\u{1b}[0m"), "{text:?}");
-        assert!(text.contains("\u{1b}[33mnext free in 12m, 7 waiting\u{1b}[0m"), "{text:?}");
+        assert!(text.contains("\u{1b}[33mfree in 12m, 7 wait\u{1b}[0m"), "{text:?}");
     }
 }

@@ -9,12 +9,28 @@ use crate::protocol::request::{Estimate, Select};
 use crate::protocol::strategy::Strategy;
 use crate::time::span::Span;
 
+/// May the lease be on another provider's key?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fallback {
+    /// As the configuration says.
+    Allowed,
+    /// No.
+    Refused,
+}
+
+impl Fallback {
+    /// What `--no-fallback` says.
+    pub(crate) const fn unless(refused: bool) -> Self {
+        if refused { Fallback::Refused } else { Fallback::Allowed }
+    }
+}
+
 /// Options of every command that selects a key.
 #[derive(Args)]
 pub(crate) struct Wanted {
     /// Whose key
     #[arg(value_name = "PROVIDER")]
-    provider: ProviderName,
+    pub(crate) provider: ProviderName,
     /// The model that will be asked: set-asides and prices hang on it
     #[arg(long)]
     model: Option<ModelName>,
@@ -24,9 +40,6 @@ pub(crate) struct Wanted {
     /// This key and no other
     #[arg(long, value_name = "KEY")]
     key: Option<KeyName>,
-    /// Take no other provider's key when this one has none
-    #[arg(long)]
-    no_fallback: bool,
     /// What the request may cost, in dollars: held against cost limits until the lease is reported
     #[arg(long, value_name = "USD", conflicts_with_all = ["estimate_input", "estimate_output"])]
     estimate_cost: Option<Usd>,
@@ -45,8 +58,8 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
-    /// The request for such a lease.
-    pub(crate) fn into_request(self) -> Select {
+    /// The request for such a lease; `fallback`: may it be on another provider's key, where the configuration lets it?
+    pub(crate) fn into_request(self, fallback: Fallback) -> Select {
         let named = self.estimate_cost.is_some() || self.estimate_input.is_some() || self.estimate_output.is_some();
         let estimate = Estimate { input_tokens: self.estimate_input, output_tokens: self.estimate_output, cost_usd: self.estimate_cost };
         Select {
@@ -55,7 +68,7 @@ impl Wanted {
             strategy: self.strategy,
             key_name: self.key,
             estimate: named.then_some(estimate),
-            fallback: self.no_fallback.then_some(false),
+            fallback: (fallback == Fallback::Refused).then_some(false),
             session: self.session,
             wait_ms: self.wait.map(Span::millis),
             exclude: None,

@@ -52,6 +52,7 @@ fn every_message_of_the_protocols_page_is_one() {
     let ops = [
         "whoami",
         "select",
+        "explain",
         "report",
         "renew",
         "record",
@@ -67,7 +68,7 @@ fn every_message_of_the_protocols_page_is_one() {
         "reload",
     ];
     assert_eq!(requests, BTreeSet::from(ops));
-    let kinds = ["you", "lease", "reported", "status", "keys", "statistics", "validations", "health", "done", "error"];
+    let kinds = ["you", "lease", "explanation", "reported", "status", "keys", "statistics", "validations", "health", "done", "error"];
     assert_eq!(replies, BTreeSet::from(kinds.map(str::to_owned)));
 }
 

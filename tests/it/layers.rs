@@ -9,7 +9,7 @@ const PLACES: [(&str, &[&str]); 16] = [
     ("argon2", &["vault"]),
     (
         "bincode",
-        &["broker/records.rs", "daemon/answer.rs", "daemon/journal.rs", "daemon/safe.rs", "daemon/start.rs", "event.rs", "protocol/frame.rs"],
+        &["broker/records.rs", "daemon/journal.rs", "daemon/leasing.rs", "daemon/safe.rs", "daemon/start.rs", "event.rs", "protocol/frame.rs"],
     ),
     ("clap", &["ctl", "daemon/arguments.rs"]),
     ("daemonize", &["daemon/background.rs"]),

@@ -1,6 +1,7 @@
 //! One connection: either codec, pipelined, every part of it bounded.
 
 mod buffer;
+mod codec;
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -17,12 +18,13 @@ use tokio::time::Instant;
 use crate::daemon::accept::Phase;
 use crate::daemon::answer::{Answer, Asker, answer, if_durable};
 use crate::daemon::connection::buffer::Buffer;
+use crate::daemon::connection::codec::{Codec, Taken};
 use crate::daemon::state::{Durable, Shared};
 use crate::endpoint::{ReadHalf, WriteHalf};
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::reply::{Reply, Response};
 use crate::protocol::request::{Op, Request};
-use crate::protocol::{BINARY_MAGIC, BINARY_VERSION, MESSAGE_MAX, PREAMBLE, frame, json};
+use crate::protocol::{BINARY_MAGIC, BINARY_VERSION, MESSAGE_MAX, PREAMBLE, frame};
 
 /// Requests of one connection that are not answered yet; past it nothing more is read from it.
 const PENDING_MAX: usize = 256;
@@ -62,12 +64,6 @@ const LAST_READ: Duration = Duration::from_millis(500);
 
 /// How often it is looked whether a caller that sends no more still reads.
 const LOOK_AFTER: Duration = Duration::from_millis(250);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Codec {
-    Json,
-    Binary,
-}
 
 /// Is more read from the caller?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -276,52 +272,15 @@ impl Connection {
             if self.out.bytes().len() > OUT_MAX {
                 return Step::More;
             }
-            let step = match self.codec {
-                Codec::Json => self.take_line(input, late),
-                Codec::Binary => self.take_frame(input, late),
-            };
-            match step {
-                Some(Step::Read | Step::More) => {}
-                Some(close) => return close,
-                None => return Step::Read,
+            match self.codec.take(input) {
+                Taken::Request(request) => self.ask(request, late),
+                Taken::Malformed { id, why } => self.put(id, Reply::Error(ErrorReply::new(ErrorCode::BadRequest, why))),
+                Taken::Blank => {}
+                Taken::Unfinished => return Step::Read,
+                Taken::TooLarge(why) => return Step::Close(ErrorCode::TooLarge, why),
             }
         }
         Step::More
-    }
-
-    fn take_line(&mut self, input: &mut Buffer, late: &mpsc::Sender<Late>) -> Option<Step> {
-        let Some(end) = input.line_end() else {
-            let over = input.bytes().len() > MESSAGE_MAX;
-            return over.then(|| Step::Close(ErrorCode::TooLarge, format!("a line is at most {MESSAGE_MAX} bytes")));
-        };
-        if end > MESSAGE_MAX {
-            return Some(Step::Close(ErrorCode::TooLarge, format!("a line is at most {MESSAGE_MAX} bytes")));
-        }
-        let line = input.bytes().get(..end).unwrap_or_default();
-        let read = if line.trim_ascii().is_empty() { None } else { Some(json::decode_request(line)) };
-        input.consume(end + 1);
-        match read {
-            Some(Ok(request)) => self.ask(request, late),
-            Some(Err(bad)) => self.put(bad.id, Reply::Error(ErrorReply::new(ErrorCode::BadRequest, bad.message))),
-            None => {}
-        }
-        Some(Step::Read)
-    }
-
-    fn take_frame(&mut self, input: &mut Buffer, late: &mpsc::Sender<Late>) -> Option<Step> {
-        let length = match frame::body_length(input.bytes()) {
-            Ok(length) => length?,
-            Err(why) => return Some(Step::Close(ErrorCode::TooLarge, why.to_string())),
-        };
-        let body = input.bytes().get(frame::HEADER..frame::HEADER + length)?;
-        let id = body.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
-        let read = frame::decode::<Request>(body);
-        input.consume(frame::HEADER + length);
-        match read {
-            Ok(request) => self.ask(request, late),
-            Err(why) => self.put(id, Reply::Error(ErrorReply::new(ErrorCode::BadRequest, why.to_string()))),
-        }
-        Some(Step::Read)
     }
 
     fn ask(&mut self, request: Request, late: &mpsc::Sender<Late>) {
@@ -393,18 +352,11 @@ impl Connection {
     fn put(&mut self, id: Option<u64>, reply: Reply) {
         let response = Response { id, reply };
         let start = self.out.bytes().len();
-        let put = self.encode(&response);
+        let put = self.codec.put(&response, &mut self.out);
         if !put || self.out.bytes().len() - start > MESSAGE_MAX + frame::HEADER {
             self.out.truncate(start);
             let reply = Reply::Error(ErrorReply::new(ErrorCode::TooLarge, format!("the answer is over {MESSAGE_MAX} bytes: ask for less at a time")));
-            self.encode(&Response { id, reply });
-        }
-    }
-
-    fn encode(&mut self, response: &Response) -> bool {
-        match self.codec {
-            Codec::Json => self.out.write(|out| json::encode_response(response, out).is_ok()),
-            Codec::Binary => self.out.write(|out| frame::encode(response, out).is_ok()),
+            self.codec.put(&Response { id, reply }, &mut self.out);
         }
     }
 

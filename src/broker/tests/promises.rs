@@ -10,9 +10,10 @@ use crate::broker::tests::world::{World, key, openai, policy, usd};
 use crate::money::Usd;
 use crate::policy::Policy;
 use crate::protocol::outcome::Outcome;
+use crate::protocol::reply::KeyState;
 use crate::protocol::request::{Estimate, Select};
 use crate::protocol::strategy::Strategy;
-use crate::time::Day;
+use crate::time::{Day, Timestamp};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -155,22 +156,128 @@ proptest! {
     }
 
     #[test]
-    fn no_state_moves_between_keys_when_the_file_changes(orders in proptest::collection::vec((0_usize..6, any::<bool>()), 1..20)) {
-        let names = ["a", "b", "c", "d"];
-        let mut world = World::new(policy(vec![openai(&names.map(key))]));
-        let mut leased: HashMap<String, u64> = HashMap::new();
-        for (turn, keep) in orders {
-            let mut keys: Vec<_> = names.map(key).to_vec();
-            keys.rotate_left(turn % 4);
-            if !keep {
-                keys.pop();
+    fn no_state_moves_between_keys_when_the_file_changes(edits in proptest::collection::vec(edit(), 1..60)) {
+        shuffle(edits)?;
+    }
+}
+
+/// What happens between two looks at the keys.
+#[derive(Debug, Clone)]
+enum Edit {
+    /// The file has these keys, in this order.
+    File {
+        order: Vec<usize>,
+    },
+    /// A lease of one key is reported with this cost, in tenths of a dollar.
+    Use {
+        key: usize,
+        cost: u8,
+    },
+    /// One key is rate limited for so many minutes.
+    Limited {
+        key: usize,
+        minutes: u8,
+    },
+    Disabled {
+        key: usize,
+    },
+    Enabled {
+        key: usize,
+    },
+    /// A session asks for a key.
+    Session {
+        name: u8,
+    },
+    Restart,
+}
+
+fn edit() -> impl Strategy_<Value = Edit> {
+    let key = 0_usize..NAMES.len();
+    prop_oneof![
+        4 => Just((0..NAMES.len()).collect::<Vec<_>>()).prop_shuffle().prop_flat_map(|order| (Just(order), 1..=NAMES.len()))
+            .prop_map(|(order, kept)| Edit::File { order: order.into_iter().take(kept).collect() }),
+        4 => (key.clone(), any::<u8>()).prop_map(|(key, cost)| Edit::Use { key, cost }),
+        1 => (key.clone(), 1_u8..100).prop_map(|(key, minutes)| Edit::Limited { key, minutes }),
+        1 => key.clone().prop_map(|key| Edit::Disabled { key }),
+        1 => key.prop_map(|key| Edit::Enabled { key }),
+        2 => (0_u8..3).prop_map(|name| Edit::Session { name }),
+        1 => Just(Edit::Restart),
+    ]
+}
+
+const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
+
+/// What belongs to one key, whatever the file says.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Own {
+    requests: u64,
+    cost: Usd,
+    set_aside: Option<Timestamp>,
+    disabled: bool,
+}
+
+fn shuffle(edits: Vec<Edit>) -> Result<(), TestCaseError> {
+    let mut world = World::new(policy(vec![openai(&NAMES.map(key))]));
+    let mut own: HashMap<&str, Own> = NAMES.map(|name| (name, Own::default())).into();
+    let mut sessions: HashMap<u8, String> = HashMap::new();
+    for edit in edits {
+        let present: Vec<String> = world.policy().providers[0].keys.iter().map(|key| key.name.to_string()).collect();
+        let is_there = |key: usize| present.iter().any(|name| name == NAMES[key]);
+        match edit {
+            Edit::File { order } => {
+                let keys: Vec<_> = order.into_iter().map(|place| key(NAMES[place])).collect();
+                world.reconfigure(policy(vec![openai(&keys)]));
             }
-            world.reconfigure(policy(vec![openai(&keys)]));
-            let grant = world.select(&Select::any("openai".parse().unwrap())).unwrap();
-            *leased.entry(grant.lease.key.key.to_string()).or_default() += 1;
-            for row in world.broker.key_rows(None, world.now).unwrap() {
-                prop_assert_eq!(row.requests_total, leased.get(row.key_name.as_str()).copied().unwrap_or(0));
+            Edit::Use { key, cost } if is_there(key) => {
+                let only = Select { key_name: Some(NAMES[key].parse().unwrap()), ..Select::any("openai".parse().unwrap()) };
+                let mine = own.get_mut(NAMES[key]).unwrap();
+                let grant = world.select(&only);
+                prop_assert_eq!(grant.is_ok(), mine.set_aside.is_none() && !mine.disabled);
+                if let Ok(grant) = grant {
+                    let cost = usd(f64::from(cost) / 10.0);
+                    world.report_cost(&grant, cost);
+                    mine.requests += 1;
+                    mine.cost = mine.cost.saturating_add(cost);
+                }
             }
+            Edit::Limited { key, minutes } if is_there(key) && !own[NAMES[key]].disabled => {
+                let wait = Duration::from_secs(u64::from(minutes) * 60);
+                world.set_aside(NAMES[key], wait);
+                let mine = own.get_mut(NAMES[key]).unwrap();
+                mine.set_aside = mine.set_aside.max(Some(world.now.wall.after(wait)));
+            }
+            Edit::Disabled { key } if is_there(key) => {
+                world.disable(NAMES[key], None);
+                own.get_mut(NAMES[key]).unwrap().disabled = true;
+            }
+            Edit::Enabled { key } if is_there(key) => {
+                world.enable(NAMES[key]);
+                let mine = own.get_mut(NAMES[key]).unwrap();
+                (mine.disabled, mine.set_aside) = (false, None);
+            }
+            Edit::Session { name } => {
+                let request = Select { session: Some(format!("s{name}").parse().unwrap()), ..Select::any("openai".parse().unwrap()) };
+                let usable = |key: &str| present.iter().any(|name| name == key) && own[key].set_aside.is_none() && !own[key].disabled;
+                let kept = sessions.get(&name).filter(|key| usable(key)).cloned();
+                if let Ok(grant) = world.select(&request) {
+                    let key = grant.lease.key.key.to_string();
+                    prop_assert!(usable(&key) && kept.is_none_or(|kept| kept == key), "session {name} moved to {key}");
+                    own.get_mut(key.as_str()).unwrap().requests += 1;
+                    sessions.insert(name, key);
+                    world.report_cost(&grant, Usd::ZERO);
+                }
+            }
+            Edit::Restart => world.restart(),
+            _ => {}
+        }
+        for row in world.broker.key_rows(None, world.now).unwrap() {
+            let set_aside = row.until.filter(|_| row.state == KeyState::CoolingDown);
+            let disabled = row.state == KeyState::Disabled;
+            let mine = &own[row.key_name.as_str()];
+            prop_assert_eq!((row.requests_total, row.requests_last_hour, row.cost_today_usd), (mine.requests, mine.requests, mine.cost));
+            prop_assert_eq!(disabled, mine.disabled);
+            prop_assert_eq!(set_aside, mine.set_aside.filter(|_| !disabled));
         }
     }
+    Ok(())
 }

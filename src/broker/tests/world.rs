@@ -219,6 +219,15 @@ impl World {
         reported
     }
 
+    /// A key is set aside for `wait`, as a rate limit sets it aside.
+    pub(super) fn set_aside(&mut self, name: &str, wait: Duration) {
+        let key = self.broker.key_ix(&Self::id(name));
+        let mut health = self.broker.keys[key].health.clone();
+        health.rate_limited(None, Some(wait), self.now.steady, self.now, 0.0);
+        self.broker.put_health(key, health);
+        self.flush();
+    }
+
     pub(super) fn record(&mut self, record: &request::Record) -> Result<Reported, ErrorReply> {
         let reported = self.decide(|broker, moment| broker.record(client(1000), record, moment));
         self.flush();

@@ -7,6 +7,7 @@ mod admin;
 mod apply;
 mod arena;
 mod choice;
+mod cost;
 mod explain;
 mod records;
 mod select;

@@ -32,11 +32,10 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 
 use crate::config;
-use crate::daemon::accept::Phase;
 use crate::daemon::arguments::Arguments;
 use crate::daemon::signals::Signals;
 use crate::daemon::start::Started;
-use crate::daemon::state::Shared;
+use crate::daemon::state::{Phase, Shared};
 use crate::environment::Environment;
 use crate::platform;
 

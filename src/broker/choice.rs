@@ -2,9 +2,8 @@
 //! go by it.
 
 use crate::access::Caller;
-use crate::broker::settle::sensible;
+use crate::broker::cost::{estimated, price_of, sensible};
 use crate::broker::{Broker, KeyIx, ProviderEntry};
-use crate::catalogue::prices::{self, Price};
 use crate::event::SessionId;
 use crate::health::account::OnTrial;
 use crate::health::{Against, Trial};
@@ -14,7 +13,7 @@ use crate::money::Usd;
 use crate::policy::{ChoicePer, ProviderPolicy};
 use crate::protocol::error::{ErrorCode, ErrorReply, Reason};
 use crate::protocol::explanation::Why;
-use crate::protocol::request::{EXCLUDED_MAX, Estimate, KeyRef, Select, WAIT_MAX_MS};
+use crate::protocol::request::{EXCLUDED_MAX, KeyRef, Select, WAIT_MAX_MS};
 use crate::protocol::strategy::Strategy;
 use crate::rotation::{self, Candidate, Field};
 use crate::time::{Now, Steady};
@@ -57,20 +56,6 @@ pub(super) struct Choice {
     /// With `per: interval`, it is kept.
     pub(super) keep: bool,
     pub(super) trial: bool,
-}
-
-/// The price of a model: the configured one, else the built-in list's.
-pub(super) fn price_of(provider: &ProviderPolicy, model: Option<&ModelName>) -> Option<Price> {
-    let model = model?;
-    provider.model(model).and_then(|model| model.price).or_else(|| prices::lookup(provider.kind, model.as_str()))
-}
-
-fn estimated(estimate: Option<Estimate>, price: impl FnOnce() -> Option<Price>) -> Usd {
-    let Some(estimate) = estimate else {
-        return Usd::ZERO;
-    };
-    let tokens = || price().map_or(Usd::ZERO, |price| price.cost(estimate.input_tokens.unwrap_or(0), 0, estimate.output_tokens.unwrap_or(0)));
-    estimate.cost_usd.unwrap_or_else(tokens)
 }
 
 fn refused(message: impl Into<String>) -> ErrorReply {

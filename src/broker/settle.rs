@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::access::Caller;
-use crate::broker::choice::price_of;
+use crate::broker::cost::{price_of, sensible};
 use crate::broker::select::Grant;
 use crate::broker::{Broker, KeyIx, Moment};
 use crate::event::{Event, Granted, Recorded, Settled, Usage};
@@ -11,7 +11,7 @@ use crate::health::Probing;
 use crate::health::account::ACCOUNT_SPAN;
 use crate::id::{KeyId, ModelName};
 use crate::lease::Standing;
-use crate::money::{USD_MAX, Usd};
+use crate::money::Usd;
 use crate::protocol::error::{ErrorCode, ErrorReply, Reason};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::{KeyState, Reported};
@@ -36,20 +36,6 @@ struct Sign<'a> {
     /// When the lease was given.
     given: Steady,
     retry_after: Option<Duration>,
-}
-
-/// Tokens that one request can have, at most.
-const TOKENS_MAX: u64 = 1_000_000_000_000;
-
-/// Refuses what no request can have used.
-pub(super) fn sensible(tokens: [Option<u64>; 3], cost: Option<Usd>) -> Result<(), ErrorReply> {
-    if tokens.into_iter().flatten().any(|tokens| tokens > TOKENS_MAX) {
-        return Err(ErrorReply::new(ErrorCode::BadRequest, format!("no request has more than {TOKENS_MAX} tokens")));
-    }
-    if cost.is_some_and(|cost| cost > USD_MAX) {
-        return Err(ErrorReply::new(ErrorCode::BadRequest, "no request costs more than a thousand million dollars"));
-    }
-    Ok(())
 }
 
 fn unknown_lease() -> ErrorReply {

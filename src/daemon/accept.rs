@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::daemon::answer::Asker;
 use crate::daemon::connection::Connection;
-use crate::daemon::state::Shared;
+use crate::daemon::state::{Phase, Shared};
 use crate::endpoint::Stream;
 use crate::endpoint::listen::{Listener, Peer};
 use crate::protocol::error::ErrorCode;
@@ -34,17 +34,6 @@ const LAST_CALLERS: Duration = Duration::from_millis(5);
 
 /// How long the answers in hand may take when the daemon ends.
 const DRAIN_TIME: Duration = Duration::from_secs(2);
-
-/// How far the daemon is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// It serves.
-    Serving,
-    /// It ends: what was sent before is answered.
-    Ending,
-    /// The time for that is over.
-    Over,
-}
 
 /// Takes connections until the daemon ends, and lets those that are open answer what is in hand. When it returns, no
 /// connection is left.

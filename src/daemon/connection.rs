@@ -15,11 +15,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::daemon::accept::Phase;
 use crate::daemon::answer::{Answer, Asker, answer, if_durable};
 use crate::daemon::connection::buffer::Buffer;
 use crate::daemon::connection::codec::{Codec, Taken};
-use crate::daemon::state::{Durable, Shared};
+use crate::daemon::state::{Durable, Phase, Shared};
 use crate::endpoint::{ReadHalf, WriteHalf};
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::reply::{Reply, Response};

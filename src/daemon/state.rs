@@ -37,6 +37,17 @@ const STATISTICS_AT_ONCE: usize = 2;
 /// Live checks that `validate` makes at a time.
 const CHECKS_AT_ONCE: usize = 4;
 
+/// How far the daemon is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// It serves.
+    Serving,
+    /// It ends: what was sent before is answered.
+    Ending,
+    /// The time for that is over.
+    Over,
+}
+
 /// What stands behind the lock.
 pub(crate) struct Core {
     pub(crate) broker: Broker,

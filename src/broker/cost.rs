@@ -1,0 +1,37 @@
+//! What requests cost, and what none can cost.
+
+use crate::catalogue::prices::{self, Price};
+use crate::id::ModelName;
+use crate::money::{USD_MAX, Usd};
+use crate::policy::ProviderPolicy;
+use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::request::Estimate;
+
+/// Tokens that one request can have, at most.
+const TOKENS_MAX: u64 = 1_000_000_000_000;
+
+/// The price of a model: the configured one, else the built-in list's.
+pub(super) fn price_of(provider: &ProviderPolicy, model: Option<&ModelName>) -> Option<Price> {
+    let model = model?;
+    provider.model(model).and_then(|model| model.price).or_else(|| prices::lookup(provider.kind, model.as_str()))
+}
+
+/// What a select's estimate comes to; `price` is asked only where it is in tokens.
+pub(super) fn estimated(estimate: Option<Estimate>, price: impl FnOnce() -> Option<Price>) -> Usd {
+    let Some(estimate) = estimate else {
+        return Usd::ZERO;
+    };
+    let tokens = || price().map_or(Usd::ZERO, |price| price.cost(estimate.input_tokens.unwrap_or(0), 0, estimate.output_tokens.unwrap_or(0)));
+    estimate.cost_usd.unwrap_or_else(tokens)
+}
+
+/// Refuses what no request can have used.
+pub(super) fn sensible(tokens: [Option<u64>; 3], cost: Option<Usd>) -> Result<(), ErrorReply> {
+    if tokens.into_iter().flatten().any(|tokens| tokens > TOKENS_MAX) {
+        return Err(ErrorReply::new(ErrorCode::BadRequest, format!("no request has more than {TOKENS_MAX} tokens")));
+    }
+    if cost.is_some_and(|cost| cost > USD_MAX) {
+        return Err(ErrorReply::new(ErrorCode::BadRequest, "no request costs more than a thousand million dollars"));
+    }
+    Ok(())
+}

@@ -58,6 +58,13 @@ pub(super) struct Choice {
     pub(super) trial: bool,
 }
 
+impl Query<'_> {
+    /// How this provider's keys are chosen.
+    pub(super) fn strategy(&self, provider: &ProviderEntry) -> Strategy {
+        self.request.strategy.unwrap_or(provider.policy.strategy)
+    }
+}
+
 fn refused(message: impl Into<String>) -> ErrorReply {
     ErrorReply::new(ErrorCode::BadRequest, message)
 }
@@ -135,42 +142,38 @@ impl Broker {
     }
 
     fn choose_held(&self, provider: &ProviderEntry, query: &Query<'_>) -> Option<Choice> {
-        let ask = self.ask(provider, query);
-        let strategy = query.request.strategy.unwrap_or(provider.policy.strategy);
         let key = query.held.filter(|key| provider.keys.contains(key))?;
-        self.sole(key, Why::Session, strategy, ask)
+        let ask = self.ask(provider, query);
+        self.check_global(ask).ok()?;
+        self.take(key, Why::Session, query.strategy(provider), ask)
     }
 
     fn choose_of(&self, provider: &ProviderEntry, query: &Query<'_>, rng: &fastrand::Rng) -> Option<Choice> {
         let ask = self.ask(provider, query);
-        let now = query.now.steady;
-        if self.check_global(ask).is_err() {
-            return None;
-        }
-        let strategy = query.request.strategy.unwrap_or(provider.policy.strategy);
+        self.check_global(ask).ok()?;
+        let strategy = query.strategy(provider);
         if let Some(key) = query.only {
-            return self.sole(key, Why::Named, strategy, ask);
+            return self.take(key, Why::Named, strategy, ask);
         }
         if let Some(choice) = self.choose_held(provider, query) {
             return Some(choice);
         }
         let keeps = query.request.strategy.is_none() && provider.policy.per == ChoicePer::Interval;
-        let kept = provider.kept.filter(|(_, until)| *until > now);
-        if keeps && let Some(choice) = kept.and_then(|(key, _)| self.sole(key, Why::Kept, strategy, ask)) {
+        let kept = provider.kept.filter(|(_, until)| keeps && *until > query.now.steady).map(|(key, _)| key);
+        if let Some(choice) = kept.and_then(|key| self.take(key, Why::Kept, strategy, ask)) {
             return Some(choice);
         }
         let eligible = |place: usize| provider.keys.get(place).is_some_and(|key| self.check(*key, ask).is_ok());
-        let place = self.field(provider, ask.now, |field| rotation::choose(strategy, field, &mut rng.clone(), &eligible))?;
-        let choice = self.sole(*provider.keys.get(place)?, Why::Strategy, strategy, ask)?;
-        // A choice that only this model makes anew leaves the kept one to the others.
-        let whole = Ask { model: None, ..ask };
-        let stands = kept.is_some_and(|(kept, _)| self.check(kept, whole).is_ok());
+        let place = self.field(provider, query.now, |field| rotation::choose(strategy, field, &mut rng.clone(), &eligible))?;
+        let choice = self.take(*provider.keys.get(place)?, Why::Strategy, strategy, ask)?;
+        // A choice that only this request makes anew, for its model or what it excludes, leaves the kept one to the others.
+        let others = Ask { model: None, model_disabled: false, exclude: &[], ..ask };
+        let stands = kept.is_some_and(|kept| self.check(kept, others).is_ok());
         Some(Choice { in_turn: strategy == Strategy::RoundRobin, keep: keeps && !stands, ..choice })
     }
 
-    /// This key, if it is eligible.
-    fn sole(&self, key: KeyIx, why: Why, strategy: Strategy, ask: Ask<'_>) -> Option<Choice> {
-        self.check_global(ask).ok()?;
+    /// This key, if there is nothing against it by itself.
+    fn take(&self, key: KeyIx, why: Why, strategy: Strategy, ask: Ask<'_>) -> Option<Choice> {
         let trial = self.check(key, ask).ok()?;
         Some(Choice { key, why, strategy, model: ask.model.cloned(), estimate: ask.estimate, in_turn: false, keep: false, trial })
     }

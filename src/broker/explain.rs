@@ -44,8 +44,7 @@ impl Broker {
         if let Some(only) = query.only {
             return vec![only];
         }
-        let strategy = query.request.strategy.unwrap_or(provider.policy.strategy);
-        let order = self.field(provider, query.now, |field| rotation::order(strategy, field, &mut rng.clone()));
+        let order = self.field(provider, query.now, |field| rotation::order(query.strategy(provider), field, &mut rng.clone()));
         let mut keys: Vec<KeyIx> = order.into_iter().filter_map(|place| provider.keys.get(place).copied()).collect();
         let first = choice.filter(|choice| choice.why != Why::Strategy).map(|choice| choice.key);
         keys.sort_by_key(|key| first != Some(*key));
@@ -69,7 +68,7 @@ impl Broker {
             until: against.and_then(|(_, until)| until).map(|until| now.wall_at(until)),
             on_trial,
             state: row.state,
-            strategy: query.request.strategy.unwrap_or(provider.policy.strategy),
+            strategy: query.strategy(provider),
             model: ask.model.cloned(),
             reachable: provider.breaker.is_closed(now.steady),
             requests_last_hour: row.requests_last_hour,

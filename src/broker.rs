@@ -136,6 +136,26 @@ struct ProviderEntry {
     breaker: Breaker,
 }
 
+/// May a key be eligible after this event that was not before it?
+const fn frees(event: &Event) -> bool {
+    match event {
+        Event::Clock(_)
+        | Event::Ahead(_)
+        | Event::Granted(_)
+        | Event::Adopted(_)
+        | Event::Renewed { .. }
+        | Event::Alerted { .. }
+        | Event::Session { .. } => false,
+        Event::SecretKept { .. } | Event::SecretErased { .. } | Event::Recorded(_) => false,
+        Event::Settled(_)
+        | Event::Expired { .. }
+        | Event::Health { .. }
+        | Event::Account { .. }
+        | Event::AccountLearned { .. }
+        | Event::AccountForgotten { .. } => true,
+    }
+}
+
 impl KeyEntry {
     fn limits(&self) -> Limits {
         self.policy.as_ref().map_or_else(Limits::default, |policy| Limits { rate: policy.rate_limit, cost: policy.cost_limit })
@@ -188,6 +208,7 @@ impl Broker {
             self.providers.insert(provider.name.clone(), entry);
         }
         self.policy = policy;
+        self.waiting.note_freed();
     }
 
     fn provider_entry(&mut self, provider: &ProviderPolicy, old: Option<ProviderEntry>) -> ProviderEntry {
@@ -254,6 +275,9 @@ impl Broker {
     /// Decides an event: applies it and hands it out.
     fn emit(&mut self, event: Event) {
         self.emitted += 1;
+        if frees(&event) {
+            self.waiting.note_freed();
+        }
         self.apply(&event);
         self.outbox.push(event);
     }
@@ -289,6 +313,8 @@ impl Broker {
     pub fn tick(&mut self, moment: &Moment<'_>) {
         let now = moment.now;
         self.durable = moment.durable;
+        // A wall clock that was set may have brought another day.
+        self.waiting.note_freed();
         let due: Vec<u64> = self.leases.due(now.steady).collect();
         for number in due {
             self.emit(Event::Expired { number, at: now });

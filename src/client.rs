@@ -74,8 +74,8 @@ pub use builder::{ClientBuilder, TIMEOUT};
 pub use error::{Attempt, Error};
 pub use lease::{GiveBack, Lease, Usage};
 
-/// Pauses after the deliveries of a report that failed.
-const DELIVERIES: [Duration; 3] = [Duration::from_millis(100), Duration::from_millis(500), Duration::ZERO];
+/// Pauses before a report that was not delivered is tried again.
+const DELIVERIES: [Duration; 3] = [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(5)];
 
 /// A connection to the daemon that many tasks may share: clones use the same one, and their requests do not wait for each
 /// other's replies.
@@ -171,7 +171,9 @@ impl Client {
     /// # Ok(()) }
     /// ```
     ///
-    /// Dropped while the request is under way, its lease is left to run out, as any lease whose secret was read.
+    /// The answer does not depend on the report: one that can't be delivered is tried again in the background for some seconds,
+    /// then the lease runs out and is charged its estimate. Dropped while the request is under way, its lease is left to
+    /// run out too, as any lease whose secret was read.
     ///
     /// # Errors
     /// The last failure of the request, or why there was no key to try it with.
@@ -212,15 +214,24 @@ impl Client {
         }
     }
 
-    /// Reports, and where that fails tries it a few times more: the request itself is done and must not fail for it. In the
-    /// end the lease runs out and is charged its estimate.
+    /// Reports. The request itself is done: its answer neither fails nor waits for a report that the daemon does not take. It
+    /// is tried again in the background where that may help.
     async fn deliver(&self, report: Report) {
-        for pause in DELIVERIES {
-            if self.report(report.clone()).await.is_ok() {
-                return;
+        let Err(why) = self.report(report.clone()).await else { return };
+        let client = self.clone();
+        self.line.spawn(async move {
+            let mut why = why;
+            for pause in DELIVERIES {
+                if !why.may_pass() {
+                    return;
+                }
+                tokio::time::sleep(pause).await;
+                match client.report(report.clone()).await {
+                    Ok(_) => return,
+                    Err(again) => why = again,
+                }
             }
-            tokio::time::sleep(pause).await;
-        }
+        });
     }
 
     /// Which key such a select would be given, and what is against each other one; no lease is taken.

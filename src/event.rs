@@ -92,6 +92,11 @@ pub enum Event {
         /// When it was used.
         at: Steady,
     },
+    /// The account that was learned of a key is not that of its present secret.
+    AccountForgotten {
+        /// The key.
+        key: KeyId,
+    },
 }
 
 /// A session: a conversation of one caller with one provider.

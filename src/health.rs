@@ -216,7 +216,7 @@ impl KeyHealth {
             return Err((Reason::Disabled, self.disabled.and_then(|disabled| disabled.until)));
         }
         if self.proven == Proven::Invalid {
-            return Err((Reason::Invalid, None));
+            return Err((Reason::Invalid, self.probe_at.filter(|at| *at > now)));
         }
         let whole = match self.standing(now) {
             Standing::Aside(until) => return Err((Reason::CoolingDown, Some(until))),

@@ -41,7 +41,7 @@ pub struct Field<'a> {
 pub fn choose(strategy: Strategy, field: &Field<'_>, rng: &mut Rng, eligible: &dyn Fn(usize) -> bool) -> Option<usize> {
     let best = |key: usize| eligible(key).then(|| (field.candidate)(key));
     match strategy {
-        Strategy::RoundRobin => field.schedule.turns().find(|key| eligible(*key)),
+        Strategy::RoundRobin => first_in_turn(field, eligible),
         Strategy::LeastUsed => first(field.count, best, least_used::rank),
         Strategy::CostOptimized => first(field.count, best, cost_optimized::rank),
         // Every key draws, eligible or not, so that the order of all keys is the same draw.
@@ -60,10 +60,8 @@ pub fn order(strategy: Strategy, field: &Field<'_>, rng: &mut Rng) -> Vec<usize>
     let candidate = |key: &usize| (field.candidate)(*key);
     match strategy {
         Strategy::RoundRobin => {
-            let mut turns = Vec::with_capacity(field.count);
-            turns.extend(keys.iter().filter_map(|key| field.schedule.turns().position(|turn| turn == *key).map(|turn| (turn, *key))));
-            turns.sort_unstable();
-            keys = turns.into_iter().map(|(_, key)| key).collect();
+            let mut seen = Seen::among(field.count);
+            keys = field.schedule.turns().filter(|key| seen.is_new(*key)).collect();
         }
         Strategy::LeastUsed => keys.sort_by_key(|key| least_used::rank(&candidate(key))),
         Strategy::CostOptimized => keys.sort_by_key(|key| cost_optimized::rank(&candidate(key))),
@@ -75,6 +73,28 @@ pub fn order(strategy: Strategy, field: &Field<'_>, rng: &mut Rng) -> Vec<usize>
         Strategy::Single => {}
     }
     keys
+}
+
+/// A key that has many turns is looked at once.
+fn first_in_turn(field: &Field<'_>, eligible: &dyn Fn(usize) -> bool) -> Option<usize> {
+    if field.schedule.is_even() {
+        return field.schedule.turns().find(|key| eligible(*key));
+    }
+    let mut seen = Seen::among(field.count);
+    field.schedule.turns().filter(|key| seen.is_new(*key)).find(|key| eligible(*key))
+}
+
+/// Which keys had a turn.
+struct Seen(Vec<bool>);
+
+impl Seen {
+    fn among(count: usize) -> Self {
+        Self(vec![false; count])
+    }
+
+    fn is_new(&mut self, key: usize) -> bool {
+        self.0.get_mut(key).is_some_and(|seen| !std::mem::replace(seen, true))
+    }
 }
 
 /// The eligible key of the lowest rank, the first of equals.

@@ -246,7 +246,7 @@ _gollmctl() {
             return 0
             ;;
         gollmctl__subcmd__explain)
-            opts="-h --model --strategy --key --estimate-cost --estimate-input --estimate-output --session --wait --no-fallback --socket --json --help"
+            opts="-h --model --strategy --key --estimate-cost --estimate-input --estimate-output --session --no-fallback --socket --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -277,10 +277,6 @@ _gollmctl() {
                     return 0
                     ;;
                 --session)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --wait)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

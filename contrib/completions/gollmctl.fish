@@ -86,7 +86,7 @@ complete -c gollmctl -n "__fish_gollmctl_using_subcommand select" -l estimate-co
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand select" -l estimate-input -d 'How many tokens may be sent, where the cost is to be worked out' -r
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand select" -l estimate-output -d 'How many tokens may be answered' -r
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand select" -l session -d 'The conversation that this belongs to: it keeps its key while that can be used' -r
-complete -c gollmctl -n "__fish_gollmctl_using_subcommand select" -l wait -d 'Wait for a key for so long where none can be leased, as in 30s; callers are served in order of arrival' -r
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand select" -l wait -d 'Wait for a key for so long where none can be leased, as in 30s, a day at most; callers are served in order of arrival' -r
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand select" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand select" -l no-fallback -d 'Take no other provider\'s key when this one has none'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand select" -l secret-only -d 'Write the secret and nothing else; the lease can then only run out'
@@ -104,7 +104,7 @@ complete -c gollmctl -n "__fish_gollmctl_using_subcommand exec" -l estimate-cost
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand exec" -l estimate-input -d 'How many tokens may be sent, where the cost is to be worked out' -r
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand exec" -l estimate-output -d 'How many tokens may be answered' -r
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand exec" -l session -d 'The conversation that this belongs to: it keeps its key while that can be used' -r
-complete -c gollmctl -n "__fish_gollmctl_using_subcommand exec" -l wait -d 'Wait for a key for so long where none can be leased, as in 30s; callers are served in order of arrival' -r
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand exec" -l wait -d 'Wait for a key for so long where none can be leased, as in 30s, a day at most; callers are served in order of arrival' -r
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand exec" -l env -d 'The variable that gets the secret, instead of the provider\'s own' -r
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand exec" -l base-url-env -d 'A variable that gets the provider\'s address too' -r
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand exec" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
@@ -122,7 +122,6 @@ complete -c gollmctl -n "__fish_gollmctl_using_subcommand explain" -l estimate-c
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand explain" -l estimate-input -d 'How many tokens may be sent, where the cost is to be worked out' -r
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand explain" -l estimate-output -d 'How many tokens may be answered' -r
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand explain" -l session -d 'The conversation that this belongs to: it keeps its key while that can be used' -r
-complete -c gollmctl -n "__fish_gollmctl_using_subcommand explain" -l wait -d 'Wait for a key for so long where none can be leased, as in 30s; callers are served in order of arrival' -r
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand explain" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand explain" -l no-fallback -d 'Look at this provider\'s keys alone'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand explain" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'

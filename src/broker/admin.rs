@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::broker::{Broker, Moment};
+use crate::broker::{Broker, KeyIx, Moment};
 use crate::event::{AccountKey, Event};
 use crate::health::KeyHealth;
 use crate::health::account::AccountHealth;
@@ -52,12 +52,28 @@ impl Broker {
         Ok(())
     }
 
-    /// The key has another secret: what was learned of the old one is forgotten. Open leases settle as before.
+    /// The key has another secret: what was learned of the old one is forgotten, its account too; what sets an account aside
+    /// that the configuration names stays. Open leases settle as before.
     pub fn secret_replaced(&mut self, id: &KeyId, now: Now) {
         let key = self.key_ix(id);
+        self.keys[key].trials.clear();
+        let account = &mut self.accounts[self.keys[key].account];
+        account.recent = account.recent.filter(|(other, ..)| *other != key);
         let mut health = self.keys[key].health.clone();
         health.renewed(now);
         self.put_health(key, health);
+        if self.keys[key].learned.is_some() {
+            self.emit(Event::AccountForgotten { key: id.clone() });
+        }
+        self.clear_own_account(key);
+    }
+
+    /// Lifts what sets aside the account that a key has for itself.
+    fn clear_own_account(&mut self, key: KeyIx) {
+        let account = &self.accounts[self.keys[key].account];
+        if matches!(account.key, AccountKey::Own(..)) && account.health != AccountHealth::default() {
+            self.emit(Event::Account { account: account.key.clone(), health: AccountHealth::default() });
+        }
     }
 
     /// An admin removed the key: one of the same name starts without its health, and keeps its counters.
@@ -66,16 +82,14 @@ impl Broker {
         let mut health = KeyHealth::default();
         health.enable(now);
         self.put_health(key, health);
-        let account = &self.accounts[self.keys[key].account];
-        if matches!(account.key, AccountKey::Own(..)) && account.health != AccountHealth::default() {
-            self.emit(Event::Account { account: account.key.clone(), health: AccountHealth::default() });
-        }
+        self.clear_own_account(key);
     }
 
     /// Says whether the key has a secret that can be opened.
     pub fn set_sealed(&mut self, id: &KeyId, sealed: bool) {
         let key = self.key_ix(id);
         self.keys[key].sealed = sealed;
+        self.waiting.note_freed();
     }
 
     /// Takes note of a live check.
@@ -112,12 +126,12 @@ impl Broker {
                 None => last_round.is_none_or(|last| last.after(self.policy.health_check_interval) <= now.steady) && !self.used_lately(*key, now),
             }
         });
-        let mut due: Vec<super::KeyIx> = probed.collect();
+        let mut due: Vec<KeyIx> = probed.collect();
         due.sort_by_key(|key| self.keys[*key].health.probe_at.is_none());
         due.into_iter().map(|key| self.keys[key].id.clone()).collect()
     }
 
-    fn used_lately(&self, key: super::KeyIx, now: Now) -> bool {
+    fn used_lately(&self, key: KeyIx, now: Now) -> bool {
         let interval = self.policy.health_check_interval;
         let entry = &self.keys[key];
         entry.last_ok.is_some_and(|at| now.steady.since(at) < interval) || entry.health.checked.is_some_and(|at| now.wall.since(at) < interval)

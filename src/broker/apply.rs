@@ -3,6 +3,7 @@
 use crate::broker::{Broker, KeyIx};
 use crate::event::{Ahead, Event, Granted, Settled, Usage};
 use crate::health::account::OnTrial;
+use crate::id::{AccountName, KeyId};
 use crate::lease::Standing;
 use crate::limits::Moves;
 use crate::money::Usd;
@@ -55,12 +56,8 @@ impl Broker {
                 self.accounts[account].health = health.clone();
                 self.dirty.accounts.insert(account);
             }
-            Event::AccountLearned { key, account } => {
-                let key = self.key_ix(key);
-                self.keys[key].learned = Some(account.clone());
-                self.link_account(key);
-                self.touch(key);
-            }
+            Event::AccountLearned { key, account } => self.learn_account(key, Some(account.clone())),
+            Event::AccountForgotten { key } => self.learn_account(key, None),
             Event::Alerted { key, at } => match key.as_ref().map(|key| self.key_ix(key)) {
                 Some(key) => {
                     self.keys[key].meter.alerted(at.wall.day());
@@ -74,6 +71,13 @@ impl Broker {
                 self.dirty.sessions.insert(session.clone());
             }
         }
+    }
+
+    fn learn_account(&mut self, key: &KeyId, account: Option<AccountName>) {
+        let key = self.key_ix(key);
+        self.keys[key].learned = account;
+        self.link_account(key);
+        self.touch(key);
     }
 
     fn apply_ahead(&mut self, ahead: &Ahead) {

@@ -195,7 +195,15 @@ impl Broker {
         }
     }
 
+    /// What a query reserves of a key.
+    pub(super) fn estimate(&self, key: KeyIx, query: &Query<'_>) -> Usd {
+        self.providers.get(&self.keys[key].id.provider).map_or(Usd::ZERO, |provider| self.ask(provider, query).estimate)
+    }
+
     fn check_global(&self, ask: Ask<'_>) -> Result<(), Against> {
+        if ask.estimate > Usd::ZERO && !self.waiting.held().is_free_of_all() {
+            return Err((Reason::GlobalCostLimited, Some(ask.now.midnight())));
+        }
         self.global
             .check(self.global_limits(), ask.estimate, ask.now)
             .map_err(|spent| against(spent, Reason::GlobalRateLimited, Reason::GlobalCostLimited))
@@ -234,6 +242,9 @@ impl Broker {
         }
         let room = entry.meter.check(entry.limits(), ask.estimate, ask.now);
         room.map_err(|spent| against(spent, Reason::RateLimited, Reason::CostLimited))?;
+        if ask.estimate > Usd::ZERO && !self.waiting.held().is_free(key) {
+            return Err((Reason::CostLimited, Some(ask.now.midnight())));
+        }
         Ok(own != Trial::default() || shared)
     }
 

@@ -20,9 +20,12 @@ impl Broker {
         let choice = self.choose(&query, &rng);
         let mut keys = Vec::new();
         for provider in query.chain.iter().filter_map(|name| self.providers.get(name)) {
-            let ordered = self.in_order(provider, &query, choice.as_ref(), &rng);
+            let ordered = self.in_order(provider, &query, &rng);
             keys.extend(ordered.into_iter().map(|key| self.considered_key(key, provider, &query, choice.as_ref())));
         }
+        // A key that the session has, or that is kept, is looked at before any other.
+        let by_order = choice.as_ref().is_none_or(|choice| choice.why == Why::Strategy);
+        keys.sort_by_key(|key: &ConsideredKey| by_order || !key.chosen);
         let first = if choice.is_none() { self.first_free(&query) } else { None };
         let wait = first.map(|first| first.since(moment.now.steady));
         Ok(Explanation {
@@ -39,16 +42,13 @@ impl Broker {
         })
     }
 
-    /// A provider's keys as they are considered: one that is taken for another reason than the strategy comes first.
-    fn in_order(&self, provider: &ProviderEntry, query: &Query<'_>, choice: Option<&Choice>, rng: &fastrand::Rng) -> Vec<KeyIx> {
+    /// A provider's keys in the order in which its strategy considers them.
+    fn in_order(&self, provider: &ProviderEntry, query: &Query<'_>, rng: &fastrand::Rng) -> Vec<KeyIx> {
         if let Some(only) = query.only {
             return vec![only];
         }
         let order = self.field(provider, query.now, |field| rotation::order(query.strategy(provider), field, &mut rng.clone()));
-        let mut keys: Vec<KeyIx> = order.into_iter().filter_map(|place| provider.keys.get(place).copied()).collect();
-        let first = choice.filter(|choice| choice.why != Why::Strategy).map(|choice| choice.key);
-        keys.sort_by_key(|key| first != Some(*key));
-        keys
+        order.into_iter().filter_map(|place| provider.keys.get(place).copied()).collect()
     }
 
     fn considered_key(&self, key: KeyIx, provider: &ProviderEntry, query: &Query<'_>, choice: Option<&Choice>) -> ConsideredKey {

@@ -4,7 +4,7 @@ use crate::access::Caller;
 use crate::broker::choice::{Choice, Query};
 use crate::broker::waiting::Ticket;
 use crate::broker::{Broker, KeyIx, Moment};
-use crate::event::{Ahead, Event, Granted};
+use crate::event::{Ahead, Event, Granted, SessionId};
 use crate::money::Usd;
 use crate::protocol::error::{ErrorCode, ErrorReply, KeyRefusal};
 use crate::protocol::request::Select;
@@ -44,7 +44,13 @@ impl Broker {
     /// The provider, key or model is not known, or no key is eligible: then every key is named with its reason.
     pub fn select(&mut self, caller: Caller, request: &Select, moment: &mut Moment<'_>) -> Result<Grant, ErrorReply> {
         self.serve(moment);
-        self.try_select(caller, request, moment)
+        self.durable = moment.durable;
+        let query = self.query(caller, request, moment.now)?;
+        let choice = self.choose(&query, &moment.rng.fork());
+        let Some(choice) = choice else {
+            return Err(self.refusal(&query));
+        };
+        self.lease(choice, query.session, caller, request, moment)
     }
 
     /// As [`Broker::select`], and where no key is eligible joins the queue, if the request says that it waits.
@@ -62,21 +68,25 @@ impl Broker {
         self.join(caller, request, moment.now).map(Selected::Queued)
     }
 
-    /// As [`Broker::select`], without a look at the queue.
-    pub(super) fn try_select(&mut self, caller: Caller, request: &Select, moment: &mut Moment<'_>) -> Result<Grant, ErrorReply> {
-        self.durable = moment.durable;
-        let query = self.query(caller, request, moment.now)?;
+    /// Gives the lease that was chosen.
+    ///
+    /// # Errors
+    /// There are too many leases, or the store must hear of this one first and can't be written.
+    pub(super) fn lease(
+        &mut self,
+        choice: Choice,
+        session: Option<SessionId>,
+        caller: Caller,
+        request: &Select,
+        moment: &Moment<'_>,
+    ) -> Result<Grant, ErrorReply> {
         if self.leases.open_count() >= OPEN_MAX {
             return Err(ErrorReply::new(ErrorCode::Overloaded, format!("{OPEN_MAX} leases are open: report them, or let them run out")));
         }
-        let Some(choice) = self.choose(&query, &moment.rng.fork()) else {
-            return Err(self.refusal(&query));
-        };
         if moment.stalled && (choice.trial || self.needs_store(choice.key, choice.estimate)) {
             return Err(ErrorReply::new(ErrorCode::Internal, "the store can't be written, and it must hear of this lease first"));
         }
         let lease = self.lease_of(&choice, caller, request, moment.now);
-        let session = query.session;
         let grant = self.grant(choice.key, lease);
         if choice.keep {
             self.keep_choice(choice.key, &grant.lease);
@@ -146,7 +156,7 @@ impl Broker {
     }
 
     /// The session has this key. The store hears of it now and then, so that a restart moves no conversation.
-    fn use_session(&mut self, session: crate::event::SessionId, lease: &Granted) {
+    fn use_session(&mut self, session: SessionId, lease: &Granted) {
         let at = lease.at.steady;
         if self.sessions.is_news(&session, &lease.key, at) {
             self.emit(Event::Session { session, key: lease.key.clone(), at });
@@ -173,6 +183,7 @@ impl Broker {
 
 fn describe(request: &Select, keys: &[KeyRefusal]) -> String {
     if keys.is_empty() {
+        // What has keys and none to refuse is not asked here: then one is eligible.
         return format!("`{}` has no keys; add one with `gollmctl key set {}/NAME`", request.provider, request.provider);
     }
     let shown: Vec<String> = keys.iter().take(8).map(|key| format!("{}/{}: {}", key.provider, key.key_name, key.reason.words())).collect();

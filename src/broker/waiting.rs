@@ -7,11 +7,11 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 
 use crate::access::Caller;
+use crate::broker::choice::Query;
 use crate::broker::select::Grant;
-use crate::broker::{Broker, Moment};
+use crate::broker::{Broker, KeyIx, Moment};
 use crate::id::{KeyName, ModelName, ProviderName, Uid};
-use crate::money::Usd;
-use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::error::{ErrorCode, ErrorReply, Reason};
 use crate::protocol::request::{KeyRef, Select};
 use crate::time::{Now, Steady};
 
@@ -31,7 +31,8 @@ pub struct Served {
     pub result: Result<Grant, ErrorReply>,
 }
 
-/// All that decides whether a select can be served. Strategy and session decide only by which key.
+/// All that decides whether a select can be served, but for how much it reserves. Strategy and session decide only by
+/// which key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Kind {
     provider: ProviderName,
@@ -39,7 +40,7 @@ struct Kind {
     model: Option<ModelName>,
     key_name: Option<KeyName>,
     fallback: Option<bool>,
-    estimate: Option<(Option<u64>, Option<u64>, Option<Usd>)>,
+    reserves: bool,
     exclude: Vec<KeyRef>,
 }
 
@@ -51,22 +52,36 @@ struct Waiter {
     until: Steady,
 }
 
-#[derive(Debug, Default)]
-struct Line {
-    waiters: VecDeque<Waiter>,
-    /// When a key may be free for it, as far as time alone frees one.
-    free_at: Option<Steady>,
-}
-
 /// The queue.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     next: u64,
-    lines: BTreeMap<Kind, Line>,
+    lines: BTreeMap<Kind, VecDeque<Waiter>>,
     kinds: BTreeMap<Ticket, Kind>,
     ends: BTreeSet<(Steady, Ticket)>,
     /// Served and not taken yet.
     served: Vec<Served>,
+    /// Something happened since the last look that may free a key.
+    freed: bool,
+    /// When time alone may free a key for somebody.
+    free_at: Option<Steady>,
+    held: Held,
+    /// Why a key that is free could not be leased at the last look.
+    stuck: Option<ErrorReply>,
+}
+
+/// Cost room that is kept for those who wait for it, from those who came later: what is reserved now is theirs when it is
+/// given back.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    keys: BTreeSet<KeyIx>,
+    all: bool,
+}
+
+/// Nobody else in a line can be served now, or only who reserves less.
+struct Blocked {
+    free_at: Option<Steady>,
+    only_too_much: bool,
 }
 
 impl Kind {
@@ -80,9 +95,21 @@ impl Kind {
             model: model.clone(),
             key_name: key_name.clone(),
             fallback: *fallback,
-            estimate: estimate.map(|estimate| (estimate.input_tokens, estimate.output_tokens, estimate.cost_usd)),
+            reserves: estimate.is_some(),
             exclude,
         }
+    }
+}
+
+impl Held {
+    /// May a select that reserves something take room of this key?
+    pub(super) fn is_free(&self, key: KeyIx) -> bool {
+        !self.keys.contains(&key)
+    }
+
+    /// May it take room of the limit over all keys?
+    pub(super) const fn is_free_of_all(&self) -> bool {
+        !self.all
     }
 }
 
@@ -94,48 +121,53 @@ impl Waiting {
         let until = now.after(request.wait());
         self.ends.insert((until, ticket));
         self.kinds.insert(ticket, kind.clone());
-        self.lines.entry(kind).or_default().waiters.push_back(Waiter { ticket, caller, request: request.clone(), until });
+        self.lines.entry(kind).or_default().push_back(Waiter { ticket, caller, request: request.clone(), until });
         ticket
     }
 
     fn leave(&mut self, ticket: Ticket) -> Option<Waiter> {
         let kind = self.kinds.remove(&ticket)?;
         let line = self.lines.get_mut(&kind)?;
-        let place = line.waiters.iter().position(|waiter| waiter.ticket == ticket)?;
-        let waiter = line.waiters.remove(place)?;
-        if line.waiters.is_empty() {
+        let place = line.iter().position(|waiter| waiter.ticket == ticket)?;
+        let waiter = line.remove(place)?;
+        if line.is_empty() {
             self.lines.remove(&kind);
         }
         self.ends.remove(&(waiter.until, ticket));
+        // What was kept for it is for others now.
+        self.freed |= !self.held.keys.is_empty() || self.held.all;
         Some(waiter)
     }
 
-    /// The first of each line, the earliest on top.
-    fn heads(&self) -> BinaryHeap<Reverse<Ticket>> {
-        self.lines.values().filter_map(|line| line.waiters.front()).map(|waiter| Reverse(waiter.ticket)).collect()
+    /// Something happened that may free a key.
+    pub(super) const fn note_freed(&mut self) {
+        self.freed = true;
     }
 
-    fn line(&self, ticket: Ticket) -> Option<&Line> {
-        self.lines.get(self.kinds.get(&ticket)?)
+    /// Is there anything to look for?
+    fn is_due(&self, now: Steady) -> bool {
+        !self.kinds.is_empty() && (self.freed || self.free_at.is_some_and(|at| at <= now))
     }
 
-    fn set_free_at(&mut self, ticket: Ticket, free_at: Option<Steady>) {
-        if let Some(line) = self.kinds.get(&ticket).and_then(|kind| self.lines.get_mut(kind)) {
-            line.free_at = free_at;
-        }
+    fn may_be_free_at(&mut self, at: Option<Steady>) {
+        self.free_at = self.free_at.into_iter().chain(at).min();
     }
 
     /// When time alone may change something.
     pub(super) fn next_deadline(&self) -> Option<Steady> {
-        let free = self.lines.values().filter_map(|line| line.free_at).min();
-        let end = self.ends.first().map(|(until, _)| *until);
-        free.into_iter().chain(end).min()
+        let free = self.free_at.filter(|_| !self.kinds.is_empty());
+        free.into_iter().chain(self.ends.first().map(|(until, _)| *until)).min()
     }
 
     /// How many wait for a key of that provider.
     pub(super) fn count(&self, provider: &ProviderName) -> u64 {
         let lines = self.lines.iter().filter(|(kind, _)| kind.provider == *provider);
-        lines.map(|(_, line)| line.waiters.len() as u64).sum()
+        lines.map(|(_, line)| line.len() as u64).sum()
+    }
+
+    /// What is kept for those who wait.
+    pub(super) const fn held(&self) -> &Held {
+        &self.held
     }
 }
 
@@ -144,58 +176,115 @@ impl Broker {
         if self.waiting.kinds.len() >= WAITING_MAX {
             return Err(ErrorReply::new(ErrorCode::Overloaded, format!("{WAITING_MAX} selects wait already: ask again later, without `wait_ms`")));
         }
-        let ticket = self.waiting.join(caller, request, now.steady);
-        let free_at = self.query(caller, request, now).ok().and_then(|query| self.first_free(&query));
-        self.waiting.set_free_at(ticket, free_at);
-        Ok(ticket)
+        if let Ok(query) = self.query(caller, request, now) {
+            let (blocked, _) = self.blocked(&query);
+            self.waiting.may_be_free_at(blocked.free_at);
+        }
+        Ok(self.waiting.join(caller, request, now.steady))
     }
 
     /// Leases what is free to those who wait, the earliest first, and sends away whose time is up. What came of it is taken
-    /// with [`Broker::take_served`]. Costs nothing where nobody waits.
+    /// with [`Broker::take_served`]. Costs nothing where nobody waits, and next to nothing where nothing was freed.
     pub fn serve(&mut self, moment: &mut Moment<'_>) {
-        let mut heads = self.waiting.heads();
-        while let Some(Reverse(ticket)) = heads.pop() {
-            let Some(first) = self.waiting.line(ticket).and_then(|line| line.waiters.front()) else { continue };
-            let (caller, request) = (first.caller, first.request.clone());
-            match self.serve_one(caller, &request, moment) {
-                Ok(result) => {
-                    let next = self.waiting.line(ticket).and_then(|line| line.waiters.get(1)).map(|waiter| Reverse(waiter.ticket));
-                    heads.extend(next);
-                    self.waiting.leave(ticket);
-                    self.waiting.served.push(Served { ticket, result });
-                }
-                Err(free_at) => self.waiting.set_free_at(ticket, free_at),
-            }
+        if self.waiting.is_due(moment.now.steady) {
+            (self.waiting.freed, self.waiting.free_at, self.waiting.stuck) = (false, None, None);
+            self.waiting.held = Held::default();
+            self.durable = moment.durable;
+            self.serve_lines(moment);
         }
         while let Some((_, ticket)) = self.waiting.ends.first().copied().filter(|(until, _)| *until <= moment.now.steady) {
             self.send_away(ticket, moment.now);
         }
     }
 
-    /// Serves the first of a line.
+    /// Goes over those who wait in the order in which they came, and leaves a line where nobody in it can be served.
+    fn serve_lines(&mut self, moment: &mut Moment<'_>) {
+        let first = |(kind, line): (&Kind, &VecDeque<Waiter>)| Some(Reverse((line.front()?.ticket, kind.clone(), 0)));
+        let mut heads: BinaryHeap<Reverse<(Ticket, Kind, usize)>> = self.waiting.lines.iter().filter_map(first).collect();
+        while let Some(Reverse((ticket, kind, place))) = heads.pop() {
+            let Some(waiter) = self.waiting.lines.get(&kind).and_then(|line| line.get(place)) else { continue };
+            let (caller, request) = (waiter.caller, waiter.request.clone());
+            let next = match self.serve_one(caller, &request, moment) {
+                Ok(result) => {
+                    self.waiting.leave(ticket);
+                    self.waiting.served.push(Served { ticket, result });
+                    place
+                }
+                Err(blocked) => {
+                    self.waiting.may_be_free_at(blocked.free_at);
+                    if !blocked.only_too_much {
+                        continue;
+                    }
+                    place + 1
+                }
+            };
+            let next = self.waiting.lines.get(&kind).and_then(|line| line.get(next)).map(|waiter| (waiter.ticket, next));
+            heads.extend(next.map(|(ticket, place)| Reverse((ticket, kind, place))));
+        }
+        // What this freed itself, by leaving, was looked at on the way.
+        self.waiting.freed = self.waiting.stuck.is_some();
+    }
+
+    /// Serves one who waits.
     ///
     /// # Errors
-    /// Nobody in that line can be served now; the time at which one may be.
-    fn serve_one(&mut self, caller: Caller, request: &Select, moment: &mut Moment<'_>) -> Result<Result<Grant, ErrorReply>, Option<Steady>> {
-        match self.query(caller, request, moment.now) {
+    /// It can't be served now.
+    fn serve_one(&mut self, caller: Caller, request: &Select, moment: &mut Moment<'_>) -> Result<Result<Grant, ErrorReply>, Blocked> {
+        let (choice, session) = match self.query(caller, request, moment.now) {
             // What it asked for is gone.
             Err(refusal) => return Ok(Err(refusal)),
-            Ok(query) => {
-                if self.choose(&query, &moment.rng.clone()).is_none() {
-                    return Err(self.first_free(&query));
+            Ok(query) => match self.choose(&query, &moment.rng.fork()) {
+                Some(choice) => (choice, query.session),
+                None => {
+                    let (blocked, held) = self.blocked(&query);
+                    self.waiting.held.keys.extend(held.keys);
+                    self.waiting.held.all |= held.all;
+                    return Err(blocked);
                 }
+            },
+        };
+        match self.lease(choice, session, caller, request, moment) {
+            // The store can't be written, or there are too many leases: it may pass.
+            Err(refusal) => {
+                self.waiting.stuck = Some(refusal);
+                Err(Blocked { free_at: None, only_too_much: false })
+            }
+            Ok(grant) => Ok(Ok(grant)),
+        }
+    }
+
+    /// What is in the way of a query for which no key is eligible, and the cost room that is kept for it: that of keys which
+    /// it can have once what is reserved on them is given back.
+    fn blocked(&self, query: &Query<'_>) -> (Blocked, Held) {
+        let mut blocked = Blocked { free_at: None, only_too_much: false };
+        let mut held = Held::default();
+        for (key, against) in self.considered(query) {
+            let Err((reason, until)) = against else { continue };
+            blocked.free_at = blocked.free_at.into_iter().chain(until.filter(|until| *until > query.now.steady)).min();
+            let (meter, limit) = match reason {
+                Reason::CostLimited => (&self.keys[key].meter, self.keys[key].limits().cost),
+                Reason::GlobalCostLimited => (&self.global, self.global_limits().cost),
+                _ => continue,
+            };
+            let estimate = self.estimate(key, query);
+            if limit.is_none_or(|limit| meter.cost_today(query.now).saturating_add(estimate) > limit) {
+                blocked.only_too_much = true;
+            } else if reason == Reason::CostLimited {
+                held.keys.insert(key);
+            } else {
+                held.all = true;
             }
         }
-        match self.try_select(caller, request, moment) {
-            // The store can't be written, or there are too many leases: it may pass.
-            Err(refusal) if matches!(refusal.code, ErrorCode::Internal | ErrorCode::Overloaded | ErrorCode::NoKeyAvailable) => Err(None),
-            result => Ok(result),
-        }
+        (blocked, held)
     }
 
     fn send_away(&mut self, ticket: Ticket, now: Now) {
         let Some(waiter) = self.waiting.leave(ticket) else { return };
-        let refusal = self.query(waiter.caller, &waiter.request, now).map_or_else(|refusal| refusal, |query| self.refusal(&query));
+        let refusal = match (self.query(waiter.caller, &waiter.request, now), &self.waiting.stuck) {
+            (Err(refusal), _) => refusal,
+            (Ok(query), Some(stuck)) if self.considered(&query).any(|(_, against)| against.is_ok()) => stuck.clone(),
+            (Ok(query), _) => self.refusal(&query),
+        };
         self.waiting.served.push(Served { ticket, result: Err(refusal) });
     }
 

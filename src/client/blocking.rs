@@ -18,7 +18,6 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::Duration;
 
-use crate::client::DELIVERIES;
 use crate::client::answer::{self, Health};
 use crate::client::attempts::{Attempts, CallError, Failed, report_of};
 use crate::client::blocking::link::{Deadline, Failure, Link, is_timeout};
@@ -146,14 +145,11 @@ impl Client {
         }
     }
 
-    /// Reports, and where that fails tries it a few times more: the request itself is done and must not fail for it. In the
-    /// end the lease runs out and is charged its estimate.
+    /// Reports. The request itself is done: its answer does not fail for a report that the daemon does not take, which is tried
+    /// once more where that may help. Then the lease runs out and is charged its estimate.
     fn deliver(&self, report: &Report) {
-        for pause in DELIVERIES {
-            if self.report(report.clone()).is_ok() {
-                return;
-            }
-            std::thread::sleep(pause);
+        if self.report(report.clone()).is_err_and(|why| why.may_pass()) {
+            self.report(report.clone()).ok();
         }
     }
 

@@ -77,6 +77,15 @@ impl Error {
         }
     }
 
+    /// May the same succeed a little later, as after a restart of the daemon?
+    pub(super) const fn may_pass(&self) -> bool {
+        match self {
+            Error::NoDaemon { .. } | Error::TimedOut { .. } | Error::ConnectionLost { .. } => true,
+            Error::Refused(reply) => matches!(reply.code, ErrorCode::Internal | ErrorCode::Overloaded),
+            _ => false,
+        }
+    }
+
     /// When it may be worth asking again, as the daemon says; nothing where it does not, or where only a person can mend it.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {

@@ -18,17 +18,19 @@ use crate::ctl::console::Console;
 use crate::ctl::daemon::Link;
 use crate::ctl::exec::signals::Signals;
 use crate::ctl::failure::Failure;
-use crate::ctl::wanted::{Fallback, Wanted};
+use crate::ctl::wanted::{Fallback, Patience, Wanted};
 use crate::id::{LeaseId, ProviderName};
+use crate::protocol::error::ErrorCode;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::{Lease, Reply};
 use crate::protocol::request::{Estimate, Op, Renew, Report};
 use crate::time::Timestamp;
 
 const HELP: &str = "\
-The secret goes into the variable that the provider's own tools read, such as
+The secret goes into the variables that the provider's own tools read, such as
 OPENAI_API_KEY, or into --env. It is never an argument. The lease is renewed while
-the command runs; signals go to the command, and its exit status is gollmctl's.
+the command runs. TERM, INT, QUIT, HUP, USR1 and USR2 go to the command, and its
+exit status is gollmctl's.
 
 When it ends, the lease is reported `ok`, or `bad_request` where the command
 failed, and charged its estimate: what the command used is not known. A command
@@ -57,6 +59,8 @@ const LEASE: &str = "GOLLM_LEASE";
 pub(crate) struct Exec {
     #[command(flatten)]
     wanted: Wanted,
+    #[command(flatten)]
+    patience: Patience,
     /// Take another provider's key where this one has none: the variable is then that provider's
     #[arg(long)]
     fallback: bool,
@@ -75,7 +79,10 @@ pub(crate) struct Exec {
 fn variable(name: &str) -> Result<String, String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let good = name.chars().all(fits) && name.starts_with(|c: char| !c.is_ascii_digit());
-    if good { Ok(name.to_owned()) } else { Err("a variable's name is letters, digits and `_`, and begins with no digit".to_owned()) }
+    if !good {
+        return Err("a variable's name is letters, digits and `_`, and begins with no digit".to_owned());
+    }
+    if [LEASE, "PATH"].contains(&name) { Err(format!("the command needs {name} for something else")) } else { Ok(name.to_owned()) }
 }
 
 impl Exec {
@@ -83,13 +90,16 @@ impl Exec {
         let provider = self.wanted.provider.clone();
         // Refused before a lease is taken: one that nobody can use would cost a place.
         if !self.fallback {
-            self.variable_of(&provider)?;
+            variables(self.env.as_deref(), &provider)?;
+        }
+        if self.env.is_some() && self.env == self.base_url_env {
+            return Err(Failure::Usage("--env and --base-url-env name the same variable".to_owned()));
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|why| Failure::Input { what: "a runtime can't be started".to_owned(), why: why.to_string() })?;
         let fallback = if self.fallback { Fallback::Allowed } else { Fallback::Refused };
-        let Self { wanted, env, base_url_env, command, .. } = self;
-        let request = wanted.into_request(fallback);
+        let Self { wanted, patience, env, base_url_env, command, .. } = self;
+        let request = patience.of(wanted.into_request(fallback));
         let estimate = request.estimate;
         let link = console.connect()?;
         let Reply::Lease(lease) = link.call(Op::Select(request))? else {
@@ -97,10 +107,10 @@ impl Exec {
         };
         let settlement = Settlement { link: link.clone(), lease: lease.lease.clone(), estimate };
         let now = console.now();
-        let status = usual_variable(env.as_deref(), &lease.provider).and_then(|variable| {
+        let status = variables(env.as_deref(), &lease.provider).and_then(|variables| {
             let (program, arguments) = command.split_first().ok_or_else(|| Failure::Usage("there is no command to run".to_owned()))?;
             let mut command = Command::new(program);
-            command.args(arguments).env(variable, lease.secret.expose()).env(LEASE, lease.lease.as_str());
+            command.args(arguments).envs(variables.into_iter().map(|name| (name, lease.secret.expose()))).env(LEASE, lease.lease.as_str());
             command.envs(base_url_env.iter().map(|name| (name, lease.base_url.as_str())));
             attend(&runtime, command, program.to_string_lossy().into_owned(), &link, &lease, now)
         });
@@ -110,23 +120,30 @@ impl Exec {
                 settlement.settle(if status.success() { Outcome::Ok } else { Outcome::BadRequest });
                 ended(status)
             }
-            Err(failure) => {
+            Err(failure @ (Failure::NotRun { .. } | Failure::Usage(_))) => {
                 settlement.settle(Outcome::Cancelled);
+                Err(failure)
+            }
+            // The command ran, and nobody knows how it ended.
+            Err(failure) => {
+                settlement.settle(Outcome::BadRequest);
                 Err(failure)
             }
         }
     }
-
-    fn variable_of(&self, provider: &ProviderName) -> Result<String, Failure> {
-        usual_variable(self.env.as_deref(), provider)
-    }
 }
 
-/// The variable that gets the secret of a key of `provider`.
-fn usual_variable(given: Option<&str>, provider: &ProviderName) -> Result<String, Failure> {
-    let usual = || catalogue::find(provider.as_str()).and_then(|provider| provider.variables.first().copied());
-    let name = given.or_else(usual).map(str::to_owned);
-    name.ok_or_else(|| Failure::Usage(format!("`{provider}` has no variable of its own: say with --env which one gets the secret")))
+/// The variables that get the secret of a key of `provider`: all that its own tools read, so that none of them finds another
+/// key in the environment.
+fn variables(given: Option<&str>, provider: &ProviderName) -> Result<Vec<String>, Failure> {
+    if let Some(given) = given {
+        return Ok(vec![given.to_owned()]);
+    }
+    let usual = catalogue::find(provider.as_str()).map(|provider| provider.variables).unwrap_or_default();
+    if usual.is_empty() {
+        return Err(Failure::Usage(format!("`{provider}` has no variable of its own: say with --env which one gets the secret")));
+    }
+    Ok(usual.iter().map(|name| (*name).to_owned()).collect())
 }
 
 /// Runs the command to its end.
@@ -138,7 +155,7 @@ fn attend(runtime: &Runtime, mut command: Command, name: String, link: &Link, le
         // Its environment has the secret as well.
         drop(command);
         let pause = (lease.expires.since(now) / 2).max(SHORTEST);
-        let mut renewal = Renewal { link: link.clone(), lease: lease.lease.clone(), pause, due: Instant::now() + pause, told: false };
+        let mut renewal = Renewal { link: link.clone(), lease: lease.lease.clone(), pause, due: Some(Instant::now() + pause), told: false };
         loop {
             tokio::select! {
                 status = child.wait() => return status.map_err(lost),
@@ -154,23 +171,26 @@ struct Renewal {
     link: Link,
     lease: LeaseId,
     pause: Duration,
-    due: Instant,
+    /// None: it is settled, as by the command itself.
+    due: Option<Instant>,
     told: bool,
 }
 
 impl Renewal {
     /// Waits until it is due, and renews once.
     async fn next(&mut self) {
-        tokio::time::sleep_until(self.due).await;
+        let Some(due) = self.due else { return std::future::pending().await };
+        tokio::time::sleep_until(due).await;
         let (link, lease) = (self.link.clone(), self.lease.clone());
         let renewed: JoinHandle<Result<Reply, Failure>> = spawn_blocking(move || link.call(Op::Renew(Renew { lease })));
         match renewed.await {
+            Ok(Err(Failure::Refused { reply, .. })) if reply.code == ErrorCode::UnknownLease => self.due = None,
             Ok(Err(why)) => {
-                self.due = Instant::now() + AGAIN.min(self.pause);
+                self.due = Some(Instant::now() + AGAIN.min(self.pause));
                 self.tell(&why);
             }
             _ => {
-                self.due = Instant::now() + self.pause;
+                self.due = Some(Instant::now() + self.pause);
                 self.told = false;
             }
         }
@@ -242,16 +262,18 @@ mod tests {
         assert_eq!(exec.command, ["env", "--json"]);
         assert_eq!(exec.env.as_deref(), Some("KEY"));
         assert!(super::tests::exec("gollmctl exec openai").is_err());
-        assert!(super::tests::exec("gollmctl exec openai --env A=B -- x").is_err());
+        for name in ["A=B", "1A", "GOLLM_LEASE", "PATH"] {
+            assert!(super::tests::exec(&format!("gollmctl exec openai --env {name} -- x")).is_err(), "{name}");
+        }
     }
 
     #[test]
     fn the_secret_goes_where_the_providers_own_tools_look() {
-        let usual = |provider: &str| usual_variable(None, &provider.parse().unwrap());
-        assert_eq!(usual("openai").unwrap(), "OPENAI_API_KEY");
-        assert_eq!(usual("gemini").unwrap(), "GEMINI_API_KEY");
+        let usual = |provider: &str| variables(None, &provider.parse().unwrap());
+        assert_eq!(usual("openai").unwrap(), ["OPENAI_API_KEY"]);
+        assert_eq!(usual("gemini").unwrap(), ["GEMINI_API_KEY", "GOOGLE_API_KEY"]);
         assert_eq!(usual("my-gateway").unwrap_err().status(), 2);
-        assert_eq!(usual_variable(Some("KEY"), &"my-gateway".parse().unwrap()).unwrap(), "KEY");
+        assert_eq!(variables(Some("KEY"), &"my-gateway".parse().unwrap()).unwrap(), ["KEY"]);
     }
 
     #[test]

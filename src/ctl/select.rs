@@ -7,7 +7,7 @@ use clap::Args;
 use crate::ctl::console::{Console, Form};
 use crate::ctl::failure::Failure;
 use crate::ctl::print::{Style, Tone};
-use crate::ctl::wanted::{Fallback, Wanted};
+use crate::ctl::wanted::{Fallback, Patience, Wanted};
 use crate::id::{ModelName, ProviderName};
 use crate::protocol::reply::{Lease, Reply};
 use crate::protocol::request::{self, Op};
@@ -31,6 +31,8 @@ Examples:
 pub(crate) struct Select {
     #[command(flatten)]
     wanted: Wanted,
+    #[command(flatten)]
+    patience: Patience,
     /// Take no other provider's key when this one has none
     #[arg(long)]
     no_fallback: bool,
@@ -51,7 +53,7 @@ enum Sight {
 
 impl Select {
     pub(crate) fn into_request(self) -> request::Select {
-        self.wanted.into_request(Fallback::unless(self.no_fallback))
+        self.patience.of(self.wanted.into_request(Fallback::unless(self.no_fallback)))
     }
 
     pub(crate) fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {

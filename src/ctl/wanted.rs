@@ -5,9 +5,9 @@ use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 
 use crate::id::{KeyName, ModelName, ProviderName, SessionName};
 use crate::money::Usd;
-use crate::protocol::request::{Estimate, Select};
+use crate::protocol::request::{Estimate, Select, WAIT_MAX_MS};
 use crate::protocol::strategy::Strategy;
-use crate::time::span::Span;
+use crate::time::span::{InvalidSpan, Span};
 
 /// May the lease be on another provider's key?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,27 @@ impl Fallback {
     /// What `--no-fallback` says.
     pub(crate) const fn unless(refused: bool) -> Self {
         if refused { Fallback::Refused } else { Fallback::Allowed }
+    }
+}
+
+/// How long a select waits.
+#[derive(Args)]
+pub(crate) struct Patience {
+    /// Wait for a key for so long where none can be leased, as in 30s, a day at most; callers are served in order of arrival
+    #[arg(long, value_name = "TIME", value_parser = wait)]
+    wait: Option<Span>,
+}
+
+/// Reads how long to wait.
+fn wait(text: &str) -> Result<Span, String> {
+    let span: Span = text.parse().map_err(|why: InvalidSpan| why.to_string())?;
+    if span.millis() <= WAIT_MAX_MS { Ok(span) } else { Err("a key is waited for at most 1d".to_owned()) }
+}
+
+impl Patience {
+    /// The request that waits so long.
+    pub(crate) fn of(self, select: Select) -> Select {
+        Select { wait_ms: self.wait.map(Span::millis), ..select }
     }
 }
 
@@ -52,13 +73,10 @@ pub(crate) struct Wanted {
     /// The conversation that this belongs to: it keeps its key while that can be used
     #[arg(long, value_name = "NAME")]
     session: Option<SessionName>,
-    /// Wait for a key for so long where none can be leased, as in 30s; callers are served in order of arrival
-    #[arg(long, value_name = "TIME")]
-    wait: Option<Span>,
 }
 
 impl Wanted {
-    /// The request for such a lease; `fallback`: may it be on another provider's key, where the configuration lets it?
+    /// The request for such a lease, which does not wait; `fallback`: may it be on another provider's key, where the configuration lets it?
     pub(crate) fn into_request(self, fallback: Fallback) -> Select {
         let named = self.estimate_cost.is_some() || self.estimate_input.is_some() || self.estimate_output.is_some();
         let estimate = Estimate { input_tokens: self.estimate_input, output_tokens: self.estimate_output, cost_usd: self.estimate_cost };
@@ -70,7 +88,7 @@ impl Wanted {
             estimate: named.then_some(estimate),
             fallback: (fallback == Fallback::Refused).then_some(false),
             session: self.session,
-            wait_ms: self.wait.map(Span::millis),
+            wait_ms: None,
             exclude: None,
         }
     }
@@ -102,5 +120,7 @@ mod tests {
     fn an_estimate_is_tokens_or_a_cost() {
         assert!(wanted("gollmctl select openai --estimate-cost 1 --estimate-input 7").is_err());
         assert!(wanted("gollmctl select openai --strategy best").is_err());
+        assert!(wanted("gollmctl select openai --wait 1d").is_ok());
+        assert!(wanted("gollmctl select openai --wait 2d").is_err());
     }
 }

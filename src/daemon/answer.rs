@@ -9,7 +9,8 @@ use tokio::sync::oneshot::error::RecvError;
 
 use crate::access::Caller;
 use crate::broker::{Broker, Moment};
-use crate::daemon::state::{Durable, Shared};
+use crate::daemon::leasing::Held;
+use crate::daemon::state::{Durable, Shared, TICK_AWAITED};
 use crate::daemon::{admin, checker, leasing, status};
 use crate::id::KeyId;
 use crate::protocol::error::{ErrorCode, ErrorReply};
@@ -22,9 +23,6 @@ use crate::usage::TooManyRows;
 /// What has no deadline of its own, such as forgetting old usage, is looked at this often.
 const TICK_LATEST: Duration = Duration::from_secs(3600);
 
-/// The same while somebody waits for a key: a wall clock that was set brings another midnight.
-const TICK_AWAITED: Duration = Duration::from_secs(60);
-
 /// An answer that stands, or one that is on its way.
 pub(crate) enum Answer {
     /// It stands.
@@ -32,7 +30,19 @@ pub(crate) enum Answer {
     /// It stands once the store holds what was decided.
     Durable(Reply, Durable),
     /// It takes its time.
-    Later(Pin<Box<dyn Future<Output = Reply> + Send>>),
+    Later(Pin<Box<dyn Future<Output = Handed> + Send>>),
+}
+
+/// An answer that took its time. A lease in it is given back where `held` is dropped before the answer is written.
+pub(crate) struct Handed {
+    pub(crate) reply: Reply,
+    pub(crate) held: Option<Held>,
+}
+
+impl From<Reply> for Handed {
+    fn from(reply: Reply) -> Self {
+        Self { reply, held: None }
+    }
 }
 
 /// Who asks: what the kernel says of the peer, and what that makes it.
@@ -45,12 +55,17 @@ pub(crate) struct Asker {
 
 impl Answer {
     /// The reply, once it stands.
-    pub(crate) async fn settled(self) -> Reply {
+    pub(crate) async fn settled(self) -> Handed {
         match self {
-            Answer::Now(reply) => reply,
-            Answer::Durable(reply, durable) => when_durable(reply, durable).await,
+            Answer::Now(reply) => reply.into(),
+            Answer::Durable(reply, durable) => when_durable(reply, durable).await.into(),
             Answer::Later(reply) => reply.await,
         }
+    }
+
+    /// An answer that takes its time and holds no lease.
+    fn later(reply: impl Future<Output = Reply> + Send + 'static) -> Self {
+        Answer::Later(Box::pin(async { reply.await.into() }))
     }
 
     fn of(result: Result<Reply, ErrorReply>) -> Self {
@@ -101,9 +116,9 @@ pub(crate) fn answer(shared: &Arc<Shared>, asker: Asker, op: Op) -> Answer {
             if let Err(refused) = request.check() {
                 return Answer::Now(Reply::Error(ErrorReply::new(ErrorCode::BadRequest, refused.to_string())));
             }
-            Answer::Later(Box::pin(statistics(Arc::clone(shared), request)))
+            Answer::later(statistics(Arc::clone(shared), request))
         }
-        Op::Validate(request) => Answer::Later(Box::pin(checker::validate(Arc::clone(shared), request))),
+        Op::Validate(request) => Answer::later(checker::validate(Arc::clone(shared), request)),
         Op::KeySet(request) => {
             let id = KeyId { provider: request.provider.clone(), key: request.key_name.clone() };
             admin::act(shared, asker, "key_set", &id, |core| admin::key_set(shared, core, &request))
@@ -124,9 +139,9 @@ pub(crate) fn answer(shared: &Arc<Shared>, asker: Asker, op: Op) -> Answer {
         Op::Reload => {
             // It goes on though its caller leaves.
             let reload = tokio::spawn(admin::reload(Arc::clone(shared), Some(asker)));
-            Answer::Later(Box::pin(async {
+            Answer::later(async {
                 reload.await.unwrap_or_else(|_| Reply::Error(ErrorReply::new(ErrorCode::Internal, "the reload failed; the daemon's log says why")))
-            }))
+            })
         }
     }
 }

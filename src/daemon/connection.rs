@@ -15,9 +15,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::daemon::answer::{Answer, Asker, answer, if_durable};
+use crate::daemon::answer::{Answer, Asker, Handed, answer, if_durable};
 use crate::daemon::connection::buffer::Buffer;
 use crate::daemon::connection::codec::{Codec, Taken};
+use crate::daemon::leasing::Held;
 use crate::daemon::state::{Durable, Phase, Shared};
 use crate::endpoint::{ReadHalf, WriteHalf};
 use crate::protocol::error::{ErrorCode, ErrorReply};
@@ -103,6 +104,8 @@ pub(super) struct Connection {
     awaiting: VecDeque<Awaiting>,
     /// Answers that take their time; they are given up with the connection.
     later: JoinSet<()>,
+    /// Leases in answers that are put and not written yet.
+    unwritten: Vec<Held>,
     /// Places for selects that wait for a key.
     waits: Arc<Semaphore>,
     /// Places for answers that may be large.
@@ -121,7 +124,7 @@ struct Awaiting {
 /// An answer that took its time.
 struct Late {
     id: u64,
-    reply: Reply,
+    handed: Handed,
     /// Its place among those that are large: kept until it is written.
     _place: Option<OwnedSemaphorePermit>,
 }
@@ -137,6 +140,7 @@ impl Connection {
             pending: 0,
             awaiting: VecDeque::new(),
             later: JoinSet::new(),
+            unwritten: Vec::new(),
             waits: Arc::new(Semaphore::new(WAITS_MAX)),
             large: Arc::new(Semaphore::new(LARGE_MAX)),
             unfinished: 0,
@@ -313,9 +317,9 @@ impl Connection {
                         // The semaphore is never closed.
                         Place::Among(places) => places.acquire_owned().await.ok(),
                     };
-                    let reply = reply.await;
+                    let handed = reply.await;
                     // The connection that would hear it ends with this task.
-                    drop(late.send(Late { id, reply, _place: place }).await);
+                    drop(late.send(Late { id, handed, _place: place }).await);
                 });
             }
         }
@@ -339,13 +343,14 @@ impl Connection {
     /// Answers the first of those who wait for the store.
     fn put_durable(&mut self, durable: Result<Result<(), String>, RecvError>) {
         if let Some(Awaiting { id, reply, .. }) = self.awaiting.pop_front() {
-            self.put_late(Late { id, reply: if_durable(reply, durable), _place: None });
+            self.put_late(Late { id, handed: if_durable(reply, durable).into(), _place: None });
         }
     }
 
     fn put_late(&mut self, late: Late) {
         self.pending = self.pending.saturating_sub(1);
-        self.put(Some(late.id), late.reply);
+        self.put(Some(late.id), late.handed.reply);
+        self.unwritten.extend(late.handed.held);
     }
 
     fn put(&mut self, id: Option<u64>, reply: Reply) {
@@ -373,6 +378,9 @@ impl Connection {
         }
         let written = tokio::time::timeout(WRITE_TIME, self.writer.write_all(self.out.bytes())).await;
         self.out.clear();
+        if matches!(written, Ok(Ok(()))) {
+            self.unwritten.drain(..).for_each(Held::handed_over);
+        }
         written.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))?
     }
 }

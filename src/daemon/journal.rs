@@ -158,6 +158,8 @@ impl Writer {
                 self.shared.durable.store(self.taken, Ordering::Release);
                 if core.failing.take().is_some() {
                     tracing::info!("the store can be written again; nothing was lost");
+                    // Keys that are free may be leased again.
+                    core.serve(&self.shared);
                 }
             }
             Err(why) => {

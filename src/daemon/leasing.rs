@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::access::Caller;
 use crate::broker::{Grant, Selected, Served, Ticket};
-use crate::daemon::answer::{Answer, when_durable};
+use crate::daemon::answer::{Answer, Handed, when_durable};
 use crate::daemon::safe::Entry;
 use crate::daemon::state::{Core, Durable, Shared, unwritable};
 use crate::event::Granted;
@@ -53,7 +53,11 @@ pub(crate) fn select(shared: &Arc<Shared>, caller: Caller, request: &Select) -> 
         core.serve(shared);
         drop(core);
         match given.map(|given| hand_out(shared, given)) {
-            Ok(Ok(answer)) => return answer,
+            Ok(Ok(Out { lease, wait: None, held })) => {
+                held.handed_over();
+                return Answer::Now(Reply::Lease(lease));
+            }
+            Ok(Ok(out)) => return Answer::Later(Box::pin(out.when_durable())),
             Ok(Err(Sealed)) => {}
             Err(refusal) => return Answer::Now(Reply::Error(refusal)),
         }
@@ -62,25 +66,22 @@ pub(crate) fn select(shared: &Arc<Shared>, caller: Caller, request: &Select) -> 
 }
 
 /// Waits for its turn.
-async fn when_free(mut queued: Queued, caller: Caller, request: Select) -> Reply {
+async fn when_free(mut queued: Queued, caller: Caller, request: Select) -> Handed {
     let shared = Arc::clone(&queued.shared);
     let began = shared.clock.now().steady;
     let served = match &mut queued.answer {
-        Some(answer) => answer.await,
-        None => return Reply::Error(stopping()),
+        Some(answer) => answer.await.unwrap_or_else(|_| Err(stopping())),
+        None => Err(stopping()),
     };
     queued.answer = None;
-    match served {
-        Ok(Ok(given)) => match hand_out(&shared, given) {
-            Ok(answer) => answer.settled().await,
-            Err(Sealed) => {
-                let left = request.wait().saturating_sub(shared.clock.now().steady.since(began));
-                let again = Select { wait_ms: u64::try_from(left.as_millis()).ok(), ..request };
-                select(&shared, caller, &again).settled().await
-            }
-        },
-        Ok(Err(refusal)) => Reply::Error(refusal),
-        Err(_) => Reply::Error(stopping()),
+    match served.map(|given| hand_out(&shared, given)) {
+        Ok(Ok(out)) => out.when_durable().await,
+        Ok(Err(Sealed)) => {
+            let left = request.wait().saturating_sub(shared.clock.now().steady.since(began));
+            let again = Select { wait_ms: u64::try_from(left.as_millis()).ok(), ..request };
+            select(&shared, caller, &again).settled().await
+        }
+        Err(refusal) => Reply::Error(refusal).into(),
     }
 }
 
@@ -107,11 +108,18 @@ impl Drop for Queued {
     }
 }
 
-/// A lease that was given and is not handed out yet. It is given back when it is dropped: when the store can't be written, or
-/// its caller left.
-struct Held {
+/// A lease that was given and is not in its caller's hands yet. It is given back when it is dropped: when the store can't be
+/// written, or its caller left.
+pub(crate) struct Held {
     shared: Arc<Shared>,
     lease: Option<Granted>,
+}
+
+impl Held {
+    /// Its caller has it.
+    pub(crate) fn handed_over(mut self) {
+        self.lease = None;
+    }
 }
 
 impl Drop for Held {
@@ -122,33 +130,42 @@ impl Drop for Held {
     }
 }
 
-/// Opens the secret and makes the lease.
-fn hand_out(shared: &Arc<Shared>, given: Given) -> Result<Answer, Sealed> {
-    let Given { grant, entry, wait } = given;
-    let lease = entry.and_then(|entry| entry.open(&shared.vault).ok()).and_then(|secret| leased(shared, &grant, secret));
-    let Some(lease) = lease else {
-        let mut core = shared.lock();
-        tracing::error!(key = %grant.lease.key, "the secret of this key can't be opened: the key is sealed until another one is set");
-        core.broker.set_sealed(&grant.lease.key, true);
-        core.give_back(shared, &grant.lease);
-        return Err(Sealed);
-    };
-    Ok(match wait {
-        None => Answer::Now(Reply::Lease(lease)),
-        Some(wait) => {
-            let held = Held { shared: Arc::clone(shared), lease: Some(grant.lease) };
-            Answer::Later(Box::pin(lease_when_durable(held, lease, wait)))
-        }
-    })
+/// A lease on its way out.
+struct Out {
+    lease: Lease,
+    /// The store must hear of it first.
+    wait: Option<Durable>,
+    held: Held,
 }
 
-/// The lease once its limits are durable.
-async fn lease_when_durable(mut held: Held, lease: Lease, durable: Durable) -> Reply {
-    let reply = when_durable(Reply::Lease(lease), durable).await;
-    if matches!(reply, Reply::Lease(_)) {
-        held.lease = None;
+impl Out {
+    /// The lease once its limits are durable.
+    async fn when_durable(self) -> Handed {
+        let lease = Reply::Lease(self.lease);
+        let reply = match self.wait {
+            Some(wait) => when_durable(lease, wait).await,
+            None => lease,
+        };
+        let held = matches!(reply, Reply::Lease(_)).then_some(self.held);
+        Handed { reply, held }
     }
-    reply
+}
+
+/// Opens the secret and makes the lease.
+fn hand_out(shared: &Arc<Shared>, given: Given) -> Result<Out, Sealed> {
+    let Given { grant, entry, wait } = given;
+    let lease = entry.and_then(|entry| entry.open(&shared.vault).ok()).and_then(|secret| leased(shared, &grant, secret));
+    let held = Held { shared: Arc::clone(shared), lease: Some(grant.lease) };
+    match (lease, &held.lease) {
+        (Some(lease), _) => Ok(Out { lease, wait, held }),
+        (None, granted) => {
+            if let Some(granted) = granted {
+                tracing::error!(key = %granted.key, "the secret of this key can't be opened: the key is sealed until another one is set");
+                shared.lock().broker.set_sealed(&granted.key, true);
+            }
+            Err(Sealed)
+        }
+    }
 }
 
 impl Core {

@@ -17,6 +17,7 @@ fn one(event: &Event) {
         Event::Settled(settled) => {
             tracing::debug!(key = %settled.lease.key, uid = %settled.lease.caller, lease = settled.lease.number, outcome = %settled.outcome, cost = %settled.usage.cost, "reported");
         }
+        Event::AccountForgotten { key } => tracing::debug!(key = %key, "its account is to be learned again"),
         Event::Session { session, key, .. } => tracing::trace!(key = %key, uid = %session.caller, "session"),
         Event::Expired { number, .. } => tracing::debug!(lease = number, "a lease ran out and was charged its estimate"),
         Event::Recorded(recorded) => {

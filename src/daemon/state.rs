@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, oneshot};
 
@@ -30,6 +31,9 @@ pub(crate) type Waiters = Vec<oneshot::Sender<Result<(), String>>>;
 
 /// Comes when the store holds what was decided, or can't be written. They come in the order of the decisions.
 pub(crate) type Durable = oneshot::Receiver<Result<(), String>>;
+
+/// While somebody waits for a key, the ticker comes at least this often: a wall clock that was set brings another midnight.
+pub(crate) const TICK_AWAITED: Duration = Duration::from_secs(60);
 
 /// Statistics that are computed at a time.
 const STATISTICS_AT_ONCE: usize = 2;
@@ -162,7 +166,8 @@ impl Core {
         for served in self.broker.take_served() {
             self.hand_over(shared, served);
         }
-        if let (Some(next), Some(tick_at)) = (self.broker.next_deadline(), self.tick_at)
+        let awaited = self.broker.is_awaited().then(|| shared.clock.now().steady.after(TICK_AWAITED));
+        if let (Some(next), Some(tick_at)) = (self.broker.next_deadline().into_iter().chain(awaited).min(), self.tick_at)
             && next < tick_at
         {
             self.tick_at = None;

@@ -11,6 +11,8 @@ const CYCLE_MAX: u64 = 4096;
 pub struct Schedule {
     turns: Vec<usize>,
     next: usize,
+    /// Each key has one turn.
+    even: bool,
 }
 
 impl Schedule {
@@ -18,8 +20,9 @@ impl Schedule {
     #[must_use]
     pub fn new(weights: &[u32], last: Option<usize>) -> Self {
         let turns = spread(&scaled(weights));
+        let even = turns.len() == weights.len();
         let next = last.and_then(|last| turns.iter().position(|key| *key == last)).map_or(0, |place| place + 1);
-        Self { turns, next }
+        Self { turns, next, even }
     }
 
     /// The keys in the order of their turns, from the next on; by their weights some come more than once.
@@ -27,6 +30,11 @@ impl Schedule {
         let start = self.next % self.turns.len().max(1);
         let (before, after) = self.turns.split_at_checked(start).unwrap_or_default();
         after.iter().chain(before).copied()
+    }
+
+    /// Has each key one turn?
+    pub(super) const fn is_even(&self) -> bool {
+        self.even
     }
 
     /// A key had its turn: the one after it is next.

@@ -70,7 +70,7 @@ fn the_commands_exit_status_is_gollmctls_and_settles_the_lease() {
 
 #[test]
 fn a_lease_is_renewed_while_the_command_runs_also_over_a_restart() {
-    let site = Site::new(CONFIG);
+    let site = Site::new(&CONFIG.replace("lease_ttl: 1s", "lease_ttl: 4s"));
     let daemon = site.start();
     let mut command = site.gollmctl(&["exec", "openai", "--", "sh", "-c", "echo ready; read line; exit 4"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -78,11 +78,11 @@ fn a_lease_is_renewed_while_the_command_runs_also_over_a_restart() {
     let mut line = String::new();
     out.read_line(&mut line).unwrap();
     // Far longer than the lease lasts by itself.
-    std::thread::sleep(Duration::from_millis(2500));
+    std::thread::sleep(Duration::from_secs(5));
     assert_eq!(site.lines().expect("status", &json!("status"))["counts"]["leases_open"], 1);
     daemon.kill();
     let _daemon = site.start();
-    std::thread::sleep(Duration::from_millis(1500));
+    std::thread::sleep(Duration::from_secs(5));
     assert_eq!(site.lines().expect("status", &json!("status"))["counts"]["leases_open"], 1);
     drop(child.stdin.take());
     assert_eq!(until("the end of the command", || child.try_wait().unwrap()).code(), Some(4));

@@ -8,6 +8,7 @@ use crate::policy::{ChoicePer, ModelPolicy, Policy, ProviderPolicy};
 use crate::protocol::error::{ErrorCode, Reason};
 use crate::protocol::explanation::{Explanation, Why};
 use crate::protocol::outcome::Outcome;
+use crate::protocol::reply::{KeyState, KeyVerdict};
 use crate::protocol::request::{Estimate, KeyRef, Select};
 use crate::protocol::strategy::Strategy;
 
@@ -228,4 +229,31 @@ fn what_an_estimate_would_pass_is_explained() {
     let key = &explained.keys[0];
     assert_eq!((key.reason, key.reserved_usd, key.cost_limit), (Some(Reason::CostLimited), usd(0.75), Some(usd(1.0))));
     assert!(world.explain(&costly(0.25)).unwrap().keys[0].eligible);
+}
+
+#[test]
+fn another_secret_clears_what_was_learned_of_the_old_one() {
+    let mut world = World::new(policy(vec![openai(&[key("a")])]));
+    let id = "openai/a".parse().unwrap();
+    world.learn_account("a", "org-old");
+    let grant = world.select(&any()).unwrap();
+    world.report(&grant, Outcome::QuotaExhausted);
+    assert_eq!((world.row("a").state, world.row("a").account), (KeyState::Exhausted, Some("org-old".parse().unwrap())));
+    world.broker.secret_replaced(&id, world.now);
+    assert_eq!((world.row("a").state, world.row("a").account), (KeyState::Unknown, None));
+    let grant = world.select(&any()).unwrap();
+    world.report(&grant, Outcome::QuotaExhausted);
+    world.broker.secret_replaced(&id, world.now);
+    world.flush();
+    world.crash();
+    assert_eq!(world.row("a").state, KeyState::Unknown);
+    assert!(world.select(&any()).is_ok());
+}
+
+#[test]
+fn an_invalid_key_is_free_at_the_latest_when_it_is_probed_again() {
+    let mut world = World::new(policy(vec![openai(&[key("a")])]));
+    world.probe("a", KeyVerdict::Invalid);
+    let refused = world.select(&any()).unwrap_err();
+    assert_eq!((refused.keys[0].reason, refused.retry_after_ms.is_some()), (Reason::Invalid, true));
 }

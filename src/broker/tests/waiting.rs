@@ -165,3 +165,56 @@ fn a_store_that_fails_ends_no_wait() {
     world.stalled = false;
     assert_eq!(leased(&world.served()), [ticket]);
 }
+
+#[test]
+fn nobody_who_reserves_less_overtakes_whom_what_is_given_back_will_do() {
+    let mut spent = key("a");
+    spent.cost_limit = Some(usd(10.0));
+    let mut world = World::new(policy(vec![openai(&[spent])]));
+    let costly =
+        |dollars: f64, seconds: u64| Select { estimate: Some(Estimate { cost_usd: Some(usd(dollars)), ..Estimate::default() }), ..waiting(seconds) };
+    let open: Vec<_> = (0..2).map(|_| world.select(&costly(4.0, 0)).unwrap()).collect();
+    let large = queued(&mut world, &costly(6.0, 600));
+    // There is room for it, and it is kept for the one who came first; who reserves nothing takes none.
+    let small = queued(&mut world, &costly(2.0, 600));
+    assert_eq!(world.select(&costly(2.0, 0)).unwrap_err().keys[0].reason, crate::protocol::error::Reason::CostLimited);
+    assert!(world.explain(&costly(2.0, 0)).unwrap().chosen.is_none());
+    assert!(world.select(&any()).is_ok());
+    world.report_cost(&open[0], usd(0.0));
+    assert_eq!(leased(&world.served()), [large]);
+    world.report_cost(&open[1], usd(0.0));
+    assert_eq!(leased(&world.served()), [small]);
+}
+
+#[test]
+fn room_is_kept_for_nobody_whom_it_can_t_help_today() {
+    let mut spent = key("a");
+    spent.cost_limit = Some(usd(10.0));
+    let mut world = World::new(policy(vec![openai(&[spent])]));
+    let costly =
+        |dollars: f64, seconds: u64| Select { estimate: Some(Estimate { cost_usd: Some(usd(dollars)), ..Estimate::default() }), ..waiting(seconds) };
+    let grant = world.select(&costly(5.0, 0)).unwrap();
+    world.report_cost(&grant, usd(5.0));
+    let large = queued(&mut world, &costly(6.0, 86_400));
+    let grant = world.select(&costly(5.0, 0)).unwrap();
+    // Behind it in the same line.
+    let small = queued(&mut world, &costly(4.0, 600));
+    world.report_cost(&grant, usd(1.0));
+    assert_eq!(leased(&world.served()), [small]);
+    world.pass(world.now.midnight().since(world.now.steady));
+    assert_eq!(leased(&world.served()), [large]);
+}
+
+#[test]
+fn who_gives_up_gives_up_the_room_that_was_kept() {
+    let mut spent = key("a");
+    spent.cost_limit = Some(usd(10.0));
+    let mut world = World::new(policy(vec![openai(&[spent])]));
+    let costly =
+        |dollars: f64, seconds: u64| Select { estimate: Some(Estimate { cost_usd: Some(usd(dollars)), ..Estimate::default() }), ..waiting(seconds) };
+    world.select(&costly(8.0, 0)).unwrap();
+    let large = queued(&mut world, &costly(6.0, 600));
+    let small = queued(&mut world, &costly(2.0, 600));
+    world.broker.leave(large);
+    assert_eq!(leased(&world.served()), [small]);
+}

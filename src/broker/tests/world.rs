@@ -265,6 +265,13 @@ impl World {
         self.flush();
     }
 
+    /// A probe names the account of a key.
+    pub(super) fn learn_account(&mut self, name: &str, account: &str) {
+        let account = Some(account.parse().unwrap());
+        self.decide(|broker, moment| broker.probed(&Self::id(name), KeyVerdict::Valid, None, account, moment));
+        self.flush();
+    }
+
     pub(super) fn row(&self, name: &str) -> KeyRow {
         let rows = self.broker.key_rows(None, self.now).unwrap();
         rows.into_iter().find(|row| row.key_name.as_str() == name).unwrap()

@@ -1,22 +1,29 @@
 //! Listening: one daemon at a time, out of the reach of other users, every caller named by the kernel.
 
+#[cfg(unix)]
 mod unix;
+#[cfg(windows)]
+mod windows;
 
 use std::io;
+#[cfg(unix)]
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use crate::endpoint::{Endpoint, Stream};
 use crate::id::Uid;
 
+#[cfg(unix)]
 use unix as system;
+#[cfg(windows)]
+use windows as system;
 
 /// The process at the other end of a connection, as the kernel knows it from the moment it connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
-    /// Its effective user.
+    /// Its effective user; 0 for all on Windows, which has no such ids.
     pub uid: Uid,
-    /// Its effective group.
+    /// Its effective group; 0 on Windows.
     pub gid: u32,
     /// Its process id, where the system tells it (not on macOS).
     pub pid: Option<i32>,
@@ -52,6 +59,15 @@ pub enum ListenError {
         /// What stands there.
         path: Endpoint,
     },
+    /// No pipe can have such a name.
+    #[error("{path} can't be the name of a pipe: choose one without `\\` and `/`, such as `gollmd`, with --socket")]
+    NotAPipe {
+        /// The name.
+        path: Endpoint,
+    },
+    /// The pipe can't be opened to more than those it was made for.
+    #[error("other users can't be let in on this system: only the daemon's user, administrators and SYSTEM can connect")]
+    NoAudience,
     /// The system has no room for such a path in the address of a socket.
     #[error("{path} is too long for a socket: choose a path of at most 97 bytes with --socket")]
     TooLong {
@@ -75,18 +91,21 @@ fn refused(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ListenEr
     move |why| ListenError::System { act, path, why }
 }
 
-/// A socket that is listened on. Dropping it removes the socket, if it is still this one.
+/// A socket or pipe that is listened on. Dropping it removes the socket, if it is still this one.
 #[derive(Debug)]
 pub struct Listener(system::Listening);
 
 impl Listener {
     /// Listens on `endpoint`, from within a tokio runtime.
     ///
-    /// The directory is made if it is missing: 0700, or 0755 below `/run`, where every user's programs must reach the
+    /// On Unix, the directory is made if it is missing: 0700, or 0755 below `/run`, where every user's programs must reach the
     /// system's socket. `PATH.lock` is locked first and stays locked and in place. A socket that nobody answers on is
     /// replaced; one that is answered on, and anything that is not a socket, is left untouched. The socket is never visible
     /// with a mode wider than 0600, whatever the umask: it is bound in a directory of mode 0700, gets its mode there, and is
     /// then renamed into place, which also replaces a stale one at once.
+    ///
+    /// On Windows, the pipe is the first of its name, takes no callers from other machines, and can be opened by its
+    /// owner, administrators and SYSTEM alone.
     ///
     /// # Errors
     /// See [`ListenError`].
@@ -97,7 +116,7 @@ impl Listener {
     /// Asks whether [`Listener::bind`] would find the place free now, and changes nothing.
     ///
     /// # Errors
-    /// [`ListenError::InUse`], [`ListenError::NotASocket`], or the system refuses.
+    /// [`ListenError::InUse`], [`ListenError::NotASocket`], [`ListenError::NotAPipe`], or the system refuses.
     pub fn probe(endpoint: &Endpoint) -> Result<(), ListenError> {
         system::Listening::probe(endpoint)
     }
@@ -106,6 +125,7 @@ impl Listener {
     ///
     /// # Errors
     /// The descriptor is no listening socket.
+    #[cfg(unix)]
     pub fn inherited(socket: OwnedFd) -> io::Result<Self> {
         system::Listening::inherited(socket).map(Self)
     }
@@ -114,13 +134,13 @@ impl Listener {
     /// who made it set its mode. The directory must let them through too.
     ///
     /// # Errors
-    /// The system refuses, as where the daemon is no member of the group.
+    /// The system refuses, as where the daemon is no member of the group; [`ListenError::NoAudience`] on Windows.
     pub fn open_to(&self, audience: Audience) -> Result<(), ListenError> {
         self.0.open_to(audience)
     }
 
     /// Takes the socket away, so that nobody new finds it; who connected before can still be accepted. A socket that was
-    /// inherited stays.
+    /// inherited stays, and so does a pipe until the listener is dropped.
     pub fn hide(&self) {
         self.0.hide();
     }

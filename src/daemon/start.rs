@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::access::Access;
 use crate::broker::{Broker, DamagedRecord, Record};
 use crate::config::problem::ConfigError;
 use crate::config::secrets::Fetched;
@@ -85,7 +84,7 @@ pub enum StartError {
     #[error("--daemonize is not for systemd, which needs the process it started: leave it out of the unit")]
     Supervised,
     /// There is no background on this system.
-    #[error("--daemonize does not exist on this system: run gollmd as a service")]
+    #[error("--daemonize does not exist on this system: start gollmd in the foreground, or let the system's task scheduler start it at logon")]
     NoBackground,
     /// The daemon in the background ended before it served.
     #[error("{}", if .0.is_empty() { "the daemon ended before it served" } else { .0 })]
@@ -195,7 +194,7 @@ fn rebuild(
         clock,
         vault: opened.vault,
         master: opened.master,
-        access: Access::of(platform::own_uid()),
+        access: platform::access(),
         environment,
         socket: endpoint.to_string(),
         live: Live { settings: Arc::new(settings), prober: Arc::new(prober), warnings, refused: None },

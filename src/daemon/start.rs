@@ -38,7 +38,7 @@ pub enum StartError {
     #[error(transparent)]
     NoSocket(#[from] NoPlace),
     /// There is no place for the state.
-    #[error("there is no place for the state: give --state-dir, or set XDG_STATE_HOME or HOME")]
+    #[error("there is no place for the state: give --state-dir, or set {}", if cfg!(windows) { "LOCALAPPDATA" } else { "XDG_STATE_HOME or HOME" })]
     NoState,
     /// A directory can't be made.
     #[error("the directory {path} can't be made: {why}")]
@@ -107,10 +107,13 @@ pub(super) fn endpoint(options: &Options, environment: &Environment) -> Result<E
 }
 
 /// Where the state is: `--state-dir`, `$STATE_DIRECTORY`, `$XDG_STATE_HOME/gollm`, for root `/var/lib/gollm`, else the
-/// home directory's usual place for state.
+/// home directory's usual place for state; on Windows `--state-dir`, else `%LOCALAPPDATA%\gollm`.
 pub(super) fn state_dir(options: &Options, environment: &Environment) -> Result<PathBuf, StartError> {
     if let Some(given) = &options.state_dir {
         return Ok(given.clone());
+    }
+    if cfg!(windows) {
+        return environment.path("LOCALAPPDATA").map(|home| home.join("gollm")).ok_or(StartError::NoState);
     }
     if let Some(listed) = environment.value("STATE_DIRECTORY") {
         return Ok(PathBuf::from(listed.split(':').next().unwrap_or(listed)));

@@ -6,8 +6,14 @@ use crate::protocol::request::Op;
 
 /// Who may do what: root and the daemon's own user may do everything, nobody else anything.
 #[derive(Debug, Clone, Copy)]
-pub struct Access {
-    own: Uid,
+pub struct Access(Served);
+
+#[derive(Debug, Clone, Copy)]
+enum Served {
+    /// Root and this user, the daemon's own.
+    Own(Uid),
+    /// Everybody who could connect.
+    Connected,
 }
 
 /// A caller and what it may do.
@@ -25,19 +31,25 @@ impl Access {
     /// The rules of a daemon that runs as user `own`.
     #[must_use]
     pub const fn of(own: Uid) -> Self {
-        Self { own }
+        Self(Served::Own(own))
+    }
+
+    /// The rules where callers have no user ids: a pipe that only its owner, administrators and SYSTEM can open has decided.
+    #[must_use]
+    pub const fn of_all_who_connect() -> Self {
+        Self(Served::Connected)
     }
 
     /// What the peer with user id `uid` may do.
     #[must_use]
     pub fn admit(&self, uid: Uid) -> Caller {
-        if uid == self.own {
-            Caller { uid, role: Role::Admin, rule: "the daemon's own user" }
-        } else if uid == Uid(0) {
-            Caller { uid, role: Role::Admin, rule: "root" }
-        } else {
-            Caller { uid, role: Role::None, rule: "no rule" }
-        }
+        let (role, rule) = match self.0 {
+            Served::Connected => (Role::Admin, "whoever can open the pipe"),
+            Served::Own(own) if uid == own => (Role::Admin, "the daemon's own user"),
+            Served::Own(_) if uid == Uid(0) => (Role::Admin, "root"),
+            Served::Own(_) => (Role::None, "no rule"),
+        };
+        Caller { uid, role, rule }
     }
 }
 
@@ -76,6 +88,13 @@ mod tests {
         assert!(!stranger.may(&Op::Status));
         assert!(!stranger.may(&Op::Reload));
         assert!(!stranger.may_settle(Uid(1001)));
+    }
+
+    #[test]
+    fn where_the_system_decided_who_connects_each_of_them_may_do_everything() {
+        let caller = Access::of_all_who_connect().admit(Uid(0));
+        assert!(caller.may(&Op::Reload) && caller.may_settle(Uid(0)));
+        assert_eq!(caller.rule, "whoever can open the pipe");
     }
 
     #[test]

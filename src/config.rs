@@ -98,7 +98,8 @@ impl MasterSetting {
 }
 
 /// The file that is meant: `explicit`, `$GOLLM_CONFIG`, `$XDG_CONFIG_HOME/gollm/gollm-config.yaml`
-/// (`$HOME/.config` where that is not set), `/etc/gollm/gollm-config.yaml`. None: the environment alone.
+/// (`$HOME/.config` where that is not set), `/etc/gollm/gollm-config.yaml`; on Windows, after the first two,
+/// `%APPDATA%\gollm\gollm-config.yaml` and `%ProgramData%\gollm\gollm-config.yaml`. None: the environment alone.
 ///
 /// # Errors
 /// `explicit` or `$GOLLM_CONFIG` names a file that is not there.
@@ -111,9 +112,19 @@ pub fn locate(explicit: Option<&Path>, env: &Environment) -> Result<Option<PathB
         // One that can't be looked at is left to `load`, which says why.
         return if path.try_exists().unwrap_or(true) { Ok(Some(path)) } else { Err(ConfigError::Missing { path, asked_by }) };
     }
+    let directories = if cfg!(windows) { directories_of_windows(env) } else { directories_of_unix(env) };
+    let mut candidates = directories.into_iter().flatten().map(|directory| directory.join("gollm").join(FILE_NAME));
+    Ok(candidates.find(|path| path.exists()))
+}
+
+/// The user's, then the machine's. A path that is not absolute would mean another file in every directory.
+fn directories_of_unix(env: &Environment) -> [Option<PathBuf>; 2] {
     let user = env.path("XDG_CONFIG_HOME").filter(|path| path.is_absolute()).or_else(|| env.path("HOME").map(|home| home.join(".config")));
-    let candidates = user.into_iter().chain([PathBuf::from("/etc")]).map(|directory| directory.join("gollm").join(FILE_NAME));
-    Ok(candidates.into_iter().find(|path| path.exists()))
+    [user, Some(PathBuf::from("/etc"))]
+}
+
+fn directories_of_windows(env: &Environment) -> [Option<PathBuf>; 2] {
+    ["APPDATA", "ProgramData"].map(|name| env.path(name).filter(|path| path.is_absolute()))
 }
 
 /// Reads and checks the file and the environment; without a file, the environment alone and the providers' own variables.
@@ -219,6 +230,7 @@ mod tests {
         assert_eq!(why.to_string(), "/nonexistent/env.yaml: there is no such file (named by $GOLLM_CONFIG)");
     }
 
+    #[cfg(unix)]
     #[test]
     fn files_are_found_in_their_order() {
         let (directory, path) = directory();
@@ -232,6 +244,15 @@ mod tests {
             [("XDG_CONFIG_HOME", directory.path().to_str().unwrap()), ("GOLLM_CONFIG", path.to_str().unwrap())].into_iter().collect();
         assert_eq!(locate(None, &named).unwrap(), Some(path.clone()));
         assert_eq!(locate(Some(&path), &home).unwrap(), Some(path));
+    }
+
+    #[test]
+    fn on_windows_the_users_directory_comes_before_the_machines() {
+        let (directory, _) = directory();
+        let [user, machine] = ["user", "machine"].map(|name| directory.path().join(name));
+        let env: Environment = [("APPDATA", user.to_str().unwrap()), ("ProgramData", machine.to_str().unwrap())].into_iter().collect();
+        assert_eq!(directories_of_windows(&env), [Some(user), Some(machine)]);
+        assert_eq!(directories_of_windows(&Environment::default()), [None, None]);
     }
 
     #[cfg(unix)]

@@ -87,7 +87,7 @@ fn run(arguments: impl IntoIterator<Item = OsString>, environment: Environment) 
     } else if arguments.daemonize {
         in_background(&arguments.options, &environment)
     } else {
-        logging::begin(logging::Target::Here, &environment);
+        logging::begin(&environment);
         serve(&arguments.options, environment, &mut |_| {})
     };
     match result {
@@ -169,7 +169,7 @@ pub fn serve(options: &Options, environment: Environment, ready: &mut dyn FnMut(
         tracing::info!(version = env!("CARGO_PKG_VERSION"), socket = %shared.socket, "serving");
         tell(&platform::Phase::Ready { status: "serving".to_owned() });
         ready(&shared.socket);
-        signals.until_the_end(&shared).await.map_err(StartError::Runtime)?;
+        signals.until_the_end(&shared).await;
         tracing::info!("stopping");
         tell(&platform::Phase::Stopping);
         shared.lock().close(&shared);

@@ -1,8 +1,7 @@
 //! Where the daemon's socket is, and how to connect to it and listen on it. The only user of interprocess.
 //!
-//! On Unix an endpoint is the path of a socket; on Windows it is the name of a pipe, and only connecting is built.
+//! On Unix an endpoint is the path of a socket; on Windows it is the name of a pipe.
 
-#[cfg(unix)]
 pub mod listen;
 mod stream;
 
@@ -11,8 +10,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use interprocess::ConnectWaitMode;
-use interprocess::local_socket::{ConnectOptions, Name, prelude::*};
+#[cfg(unix)]
+use interprocess::local_socket::{Name, prelude::*};
 
 use crate::environment::Environment;
 
@@ -57,15 +56,26 @@ impl Endpoint {
         &self.0
     }
 
-    #[cfg(not(windows))]
+    #[cfg(unix)]
     fn name(&self) -> io::Result<Name<'_>> {
         self.0.as_path().to_fs_name::<interprocess::local_socket::GenericFilePath>()
     }
 
+    /// The whole name of the pipe; none where it can't be one.
     #[cfg(windows)]
-    fn name(&self) -> io::Result<Name<'_>> {
-        self.0.as_os_str().to_ns_name::<interprocess::local_socket::GenericNamespaced>()
+    fn pipe(&self) -> Option<String> {
+        pipe_name(&self.0)
     }
+}
+
+/// `\\.\pipe\gollmd` for `gollmd`, and for itself. A pipe's own name has no separator (Pipe Names, Windows documentation).
+#[cfg(any(windows, test))]
+fn pipe_name(given: &Path) -> Option<String> {
+    const ROOT: &str = r"\\.\pipe\";
+    let given = given.to_str()?;
+    let own = given.strip_prefix(ROOT).unwrap_or(given);
+    let fits = !own.is_empty() && !own.contains(['\\', '/', '\0']);
+    fits.then(|| format!("{ROOT}{own}"))
 }
 
 impl fmt::Display for Endpoint {
@@ -114,8 +124,7 @@ fn of_user(environment: &Environment) -> Option<PathBuf> {
 pub async fn connect(endpoint: &Endpoint, within: Duration) -> io::Result<Stream> {
     let mut waited = Duration::ZERO;
     loop {
-        let connected = ConnectOptions::new().name(endpoint.name()?).connect_tokio().await.and_then(Stream::connected);
-        match connected {
+        match Stream::connect(endpoint).await {
             Err(why) if why.kind() == io::ErrorKind::WouldBlock && waited < within => tokio::time::sleep(PAUSE).await,
             done => return done,
         }
@@ -130,10 +139,7 @@ pub async fn connect(endpoint: &Endpoint, within: Duration) -> io::Result<Stream
 pub fn connect_blocking(endpoint: &Endpoint, within: Duration) -> io::Result<BlockingStream> {
     let mut waited = Duration::ZERO;
     loop {
-        // Without `Deferred`, a full queue would hold connect(2) for as long as it is full.
-        let mode = if cfg!(windows) { ConnectWaitMode::Unbounded } else { ConnectWaitMode::Deferred };
-        let connected = ConnectOptions::new().name(endpoint.name()?).wait_mode(mode).connect_sync().and_then(BlockingStream::connected);
-        match connected {
+        match BlockingStream::connect(endpoint) {
             Err(why) if why.kind() == io::ErrorKind::WouldBlock && waited < within => std::thread::sleep(PAUSE),
             done => return done,
         }
@@ -154,6 +160,16 @@ mod tests {
         let environment: Environment = [("GOLLM_SOCKET", "/a.sock"), ("XDG_RUNTIME_DIR", "/run/user/7")].into_iter().collect();
         assert_eq!(texts(&candidates(Some(Path::new("/b.sock")), &environment)), ["/b.sock"]);
         assert_eq!(texts(&candidates(None, &environment)), ["/a.sock"]);
+    }
+
+    #[test]
+    fn a_pipe_is_named_with_or_without_its_root() {
+        for name in ["gollmd", r"\\.\pipe\gollmd"] {
+            assert_eq!(pipe_name(Path::new(name)).as_deref(), Some(r"\\.\pipe\gollmd"));
+        }
+        for none in ["", r"\\.\pipe\", r"C:\gollm\gollmd.sock", "a/b", r"\\other\pipe\gollmd"] {
+            assert_eq!(pipe_name(Path::new(none)), None, "{none}");
+        }
     }
 
     #[cfg(unix)]

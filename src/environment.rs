@@ -1,5 +1,6 @@
 //! The variables that the process was started with: read once, passed as an argument from there.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -22,7 +23,7 @@ impl Environment {
     /// The value of a variable that is set and not empty.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<&str> {
-        self.variables.get(name).map(|value| value.as_str()).filter(|value| !value.is_empty())
+        self.variables.get(&*stored(name)).map(|value| value.as_str()).filter(|value| !value.is_empty())
     }
 
     /// The value of a variable as a path.
@@ -34,14 +35,14 @@ impl Environment {
     /// The same variables but one.
     #[must_use]
     pub fn without(mut self, name: &str) -> Self {
-        self.variables.remove(name);
+        self.variables.remove(&*stored(name));
         self
     }
 
     /// The same variables and one, which replaces another of that name.
     #[must_use]
     pub fn with(mut self, name: &str, value: Zeroizing<String>) -> Self {
-        self.variables.insert(name.to_owned(), value);
+        self.variables.insert(stored(name).into_owned(), value);
         self
     }
 
@@ -53,8 +54,14 @@ impl Environment {
 
 impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Environment {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(variables: I) -> Self {
-        Self { variables: variables.into_iter().map(|(name, value)| (name.into(), Zeroizing::new(value.into()))).collect() }
+        let variable = |(name, value): (N, V)| (stored(&name.into()).into_owned(), Zeroizing::new(value.into()));
+        Self { variables: variables.into_iter().map(variable).collect() }
     }
+}
+
+/// The name that a variable is kept by: on Windows, capitals and small letters are the same.
+fn stored(name: &str) -> Cow<'_, str> {
+    if cfg!(windows) { Cow::Owned(name.to_ascii_uppercase()) } else { Cow::Borrowed(name) }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::access::Access;
 use crate::id::Uid;
 
 #[cfg(unix)]
@@ -14,10 +15,16 @@ use unix as system;
 #[cfg(windows)]
 use windows as system;
 
-/// The user that this process runs as.
+/// The user that this process runs as; 0 on Windows, as its callers.
 #[must_use]
 pub fn own_uid() -> Uid {
     system::own_uid()
+}
+
+/// Whom the daemon serves: by user ids, or where there are none (Windows) everybody whom the system lets connect.
+#[must_use]
+pub fn access() -> Access {
+    system::access()
 }
 
 /// Before the first secret is read: no core dump, no reading of its memory by other processes of the user, and files
@@ -33,9 +40,12 @@ pub fn descriptors() -> u64 {
     system::descriptors()
 }
 
-/// The systemd unit of a process, by its control group: the last part of it that is a unit.
+/// The systemd unit of a process, by its control group: the last part of it that is a unit. None but on Linux.
 #[must_use]
 pub fn unit_of(pid: i32) -> Option<String> {
+    if !cfg!(target_os = "linux") {
+        return None;
+    }
     let text = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("cgroup")).ok()?;
     unit_in(&text)
 }

@@ -46,7 +46,7 @@ pub(super) fn run(options: &Options, environment: &Environment) -> Result<(), St
         }
         Outcome::Child(Ok(_)) => {
             drop(told);
-            logging::begin(logging::Target::Background(&state), environment);
+            logging::begin_in_background(&state, environment);
             in_child(&options, environment.clone(), &pid_file, tell)
         }
     }

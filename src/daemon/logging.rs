@@ -1,7 +1,9 @@
 //! Where the log goes: the terminal, the journal under systemd, a file in the background where there is no journal.
 
 use std::io::IsTerminal;
+#[cfg(unix)]
 use std::os::unix::fs::OpenOptionsExt;
+#[cfg(unix)]
 use std::path::Path;
 
 use tracing_subscriber::filter::EnvFilter;
@@ -11,28 +13,27 @@ use tracing_subscriber::{Layer, Registry};
 
 use crate::environment::Environment;
 
-/// Where the log goes.
-pub(super) enum Target<'a> {
-    /// To standard error, or to the journal where systemd connected it there.
-    Here,
-    /// To the journal, or to `gollmd.log` in this directory.
-    Background(&'a Path),
-}
-
 type Output = Box<dyn Layer<Registry> + Send + Sync>;
 
-/// Starts the log. `GOLLM_LOG` says how much of it (`info`, `debug`, `gollm=trace`, …).
-pub(super) fn begin(target: Target<'_>, environment: &Environment) {
+/// Starts the log on standard error, or in the journal where systemd connected that there. `GOLLM_LOG` says how much of it
+/// (`info`, `debug`, `gollm=trace`, …).
+pub(super) fn begin(environment: &Environment) {
+    let journal = environment.value("JOURNAL_STREAM").and_then(|_| journal());
+    write_to(journal.unwrap_or_else(terminal), environment);
+}
+
+/// Starts the log in the journal, or in `gollmd.log` in `directory`.
+#[cfg(unix)]
+pub(super) fn begin_in_background(directory: &Path, environment: &Environment) {
+    write_to(journal().or_else(|| file(directory)).unwrap_or_else(terminal), environment);
+}
+
+fn write_to(output: Output, environment: &Environment) {
     let wanted = environment.value("GOLLM_LOG").unwrap_or("info");
     // Only this crate's own events are ever asked for: those of others may hold what they send.
     let read = Some(own(wanted)).filter(|own| !own.is_empty()).and_then(|own| EnvFilter::try_new(own).ok());
     let misread = read.is_none();
     let filter = read.unwrap_or_else(|| EnvFilter::new("gollm=info"));
-    let output = match target {
-        Target::Here if environment.value("JOURNAL_STREAM").is_some() => journal().unwrap_or_else(terminal),
-        Target::Here => terminal(),
-        Target::Background(directory) => journal().or_else(|| file(directory)).unwrap_or_else(terminal),
-    };
     // A second start in one process keeps the first log.
     drop(tracing_subscriber::registry().with(output.with_filter(filter)).try_init());
     if misread {
@@ -56,6 +57,7 @@ fn terminal() -> Output {
     tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colour).with_target(false).boxed()
 }
 
+#[cfg(unix)]
 fn file(directory: &Path) -> Option<Output> {
     let file = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(directory.join("gollmd.log")).ok()?;
     Some(tracing_subscriber::fmt::layer().with_writer(std::sync::Mutex::new(file)).with_ansi(false).with_target(false).boxed())

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::access::Access;
 use crate::broker::{Broker, DamagedRecord, Record};
 use crate::config::problem::ConfigError;
 use crate::config::secrets::Fetched;
@@ -39,7 +38,7 @@ pub enum StartError {
     #[error(transparent)]
     NoSocket(#[from] NoPlace),
     /// There is no place for the state.
-    #[error("there is no place for the state: give --state-dir, or set XDG_STATE_HOME or HOME")]
+    #[error("there is no place for the state: give --state-dir, or set {}", if cfg!(windows) { "LOCALAPPDATA" } else { "XDG_STATE_HOME or HOME" })]
     NoState,
     /// A directory can't be made.
     #[error("the directory {path} can't be made: {why}")]
@@ -85,7 +84,7 @@ pub enum StartError {
     #[error("--daemonize is not for systemd, which needs the process it started: leave it out of the unit")]
     Supervised,
     /// There is no background on this system.
-    #[error("--daemonize does not exist on this system: run gollmd as a service")]
+    #[error("--daemonize does not exist on this system: start gollmd in the foreground, or let the system's task scheduler start it at logon")]
     NoBackground,
     /// The daemon in the background ended before it served.
     #[error("{}", if .0.is_empty() { "the daemon ended before it served" } else { .0 })]
@@ -108,10 +107,13 @@ pub(super) fn endpoint(options: &Options, environment: &Environment) -> Result<E
 }
 
 /// Where the state is: `--state-dir`, `$STATE_DIRECTORY`, `$XDG_STATE_HOME/gollm`, for root `/var/lib/gollm`, else the
-/// home directory's usual place for state.
+/// home directory's usual place for state; on Windows `--state-dir`, else `%LOCALAPPDATA%\gollm`.
 pub(super) fn state_dir(options: &Options, environment: &Environment) -> Result<PathBuf, StartError> {
     if let Some(given) = &options.state_dir {
         return Ok(given.clone());
+    }
+    if cfg!(windows) {
+        return environment.path("LOCALAPPDATA").map(|home| home.join("gollm")).ok_or(StartError::NoState);
     }
     if let Some(listed) = environment.value("STATE_DIRECTORY") {
         return Ok(PathBuf::from(listed.split(':').next().unwrap_or(listed)));
@@ -195,7 +197,7 @@ fn rebuild(
         clock,
         vault: opened.vault,
         master: opened.master,
-        access: Access::of(platform::own_uid()),
+        access: platform::access(),
         environment,
         socket: endpoint.to_string(),
         live: Live { settings: Arc::new(settings), prober: Arc::new(prober), warnings, refused: None },

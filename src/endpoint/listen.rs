@@ -1,27 +1,29 @@
-//! Listening on a socket: one daemon at a time, visible to its owner alone, every caller named by the kernel.
+//! Listening: one daemon at a time, out of the reach of other users, every caller named by the kernel.
 
-mod bind;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
 
-use std::fs::{self, File, Permissions};
 use std::io;
+#[cfg(unix)]
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-
-use interprocess::local_socket::{
-    tokio::Listener as SystemListener, tokio::Stream as SystemStream, traits::StreamCommon, traits::tokio::Listener as _,
-};
-use interprocess::os::unix::uds_local_socket::tokio::Listener as SocketListener;
 
 use crate::endpoint::{Endpoint, Stream};
 use crate::id::Uid;
 
+#[cfg(unix)]
+use unix as system;
+#[cfg(windows)]
+use windows as system;
+
 /// The process at the other end of a connection, as the kernel knows it from the moment it connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
-    /// Its effective user.
+    /// Its effective user; 0 for all on Windows, which has no such ids.
     pub uid: Uid,
-    /// Its effective group.
+    /// Its effective group; 0 on Windows.
     pub gid: u32,
     /// Its process id, where the system tells it (not on macOS).
     pub pid: Option<i32>,
@@ -57,6 +59,15 @@ pub enum ListenError {
         /// What stands there.
         path: Endpoint,
     },
+    /// No pipe can have such a name.
+    #[error("{path} can't be the name of a pipe: choose one without `\\` and `/`, such as `gollmd`, with --socket")]
+    NotAPipe {
+        /// The name.
+        path: Endpoint,
+    },
+    /// The pipe can't be opened to more than those it was made for.
+    #[error("other users can't be let in on this system: only the daemon's user, administrators and SYSTEM can connect")]
+    NoAudience,
     /// The system has no room for such a path in the address of a socket.
     #[error("{path} is too long for a socket: choose a path of at most 97 bytes with --socket")]
     TooLong {
@@ -80,89 +91,58 @@ fn refused(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ListenEr
     move |why| ListenError::System { act, path, why }
 }
 
-/// A socket that is listened on. Dropping it removes the socket, if it is still this one.
+/// A socket or pipe that is listened on. Dropping it removes the socket, if it is still this one.
 #[derive(Debug)]
-pub struct Listener {
-    system: SystemListener,
-    /// What to remove at the end; nothing for a socket that somebody else made.
-    bound: Option<Bound>,
-}
-
-#[derive(Debug)]
-struct Bound {
-    path: PathBuf,
-    /// Device and inode.
-    identity: (u64, u64),
-    /// Held for as long as the socket is.
-    _lock: File,
-}
+pub struct Listener(system::Listening);
 
 impl Listener {
     /// Listens on `endpoint`, from within a tokio runtime.
     ///
-    /// The directory is made if it is missing: 0700, or 0755 below `/run`, where every user's programs must reach the
+    /// On Unix, the directory is made if it is missing: 0700, or 0755 below `/run`, where every user's programs must reach the
     /// system's socket. `PATH.lock` is locked first and stays locked and in place. A socket that nobody answers on is
-    /// replaced; one that is answered on, and anything that is not a socket, is left untouched.
+    /// replaced; one that is answered on, and anything that is not a socket, is left untouched. The socket is never visible
+    /// with a mode wider than 0600, whatever the umask: it is bound in a directory of mode 0700, gets its mode there, and is
+    /// then renamed into place, which also replaces a stale one at once.
     ///
-    /// The socket is never visible with a mode wider than 0600, whatever the umask: it is bound in a directory of mode
-    /// 0700, gets its mode there, and is then renamed into place, which also replaces a stale one at once.
+    /// On Windows, the pipe is the first of its name, takes no callers from other machines, and can be opened by its
+    /// owner, administrators and SYSTEM alone.
     ///
     /// # Errors
     /// See [`ListenError`].
     pub fn bind(endpoint: &Endpoint) -> Result<Self, ListenError> {
-        let path = endpoint.path();
-        if let Some(directory) = path.parent() {
-            bind::make_directory(directory)?;
-        }
-        let lock = bind::lock(path)?;
-        bind::probe(endpoint)?;
-        let (system, identity) = bind::in_private(path)?;
-        Ok(Self { system, bound: Some(Bound { path: path.to_path_buf(), identity, _lock: lock }) })
+        system::Listening::bind(endpoint).map(Self)
     }
 
     /// Asks whether [`Listener::bind`] would find the place free now, and changes nothing.
     ///
     /// # Errors
-    /// [`ListenError::InUse`], [`ListenError::NotASocket`], or the system refuses.
+    /// [`ListenError::InUse`], [`ListenError::NotASocket`], [`ListenError::NotAPipe`], or the system refuses.
     pub fn probe(endpoint: &Endpoint) -> Result<(), ListenError> {
-        bind::probe(endpoint)
+        system::Listening::probe(endpoint)
     }
 
     /// Listens on a socket that the service manager made and passed on. It is neither locked nor removed.
     ///
     /// # Errors
     /// The descriptor is no listening socket.
+    #[cfg(unix)]
     pub fn inherited(socket: OwnedFd) -> io::Result<Self> {
-        let system = SystemListener::UdSocket(SocketListener::try_from(socket)?);
-        Ok(Self { system, bound: None })
+        system::Listening::inherited(socket).map(Self)
     }
 
     /// Lets others than the owner connect, once the daemon is ready for them. Does nothing to a socket that was inherited:
     /// who made it set its mode. The directory must let them through too.
     ///
     /// # Errors
-    /// The system refuses, as where the daemon is no member of the group.
+    /// The system refuses, as where the daemon is no member of the group; [`ListenError::NoAudience`] on Windows.
     pub fn open_to(&self, audience: Audience) -> Result<(), ListenError> {
-        let Some(Bound { path, .. }) = &self.bound else { return Ok(()) };
-        let mode = match audience {
-            Audience::Group(group) => {
-                chown(path, None, Some(group)).map_err(refused("set the group of", path))?;
-                0o660
-            }
-            Audience::Everyone => 0o666,
-        };
-        fs::set_permissions(path, Permissions::from_mode(mode)).map_err(refused("set the mode of", path))
+        self.0.open_to(audience)
     }
 
     /// Takes the socket away, so that nobody new finds it; who connected before can still be accepted. A socket that was
-    /// inherited stays.
+    /// inherited stays, and so does a pipe until the listener is dropped.
     pub fn hide(&self) {
-        if let Some(bound) = &self.bound
-            && fs::symlink_metadata(&bound.path).is_ok_and(|found| (found.dev(), found.ino()) == bound.identity)
-        {
-            // What can't be removed is a stale socket, which the next daemon replaces.
-            fs::remove_file(&bound.path).ok();
-        }
+        self.0.hide();
     }
 
     /// The next connection, and who made it. Safe to drop while it waits.
@@ -171,200 +151,6 @@ impl Listener {
     /// The connection was lost before it was taken, the process has no descriptor left, or the kernel does not say who
     /// the caller is: such a caller is refused. The listener goes on in each case.
     pub async fn accept(&self) -> io::Result<(Stream, Peer)> {
-        let stream = self.system.accept().await?;
-        let peer = peer(&stream)?;
-        Ok((Stream::of(stream), peer))
-    }
-}
-
-fn peer(stream: &SystemStream) -> io::Result<Peer> {
-    let nameless = || io::Error::new(io::ErrorKind::PermissionDenied, "the kernel does not say who the caller is");
-    // Also fails for a caller whose process can't be seen from the daemon's pid namespace.
-    let known = stream.peer_creds().map_err(|_| nameless())?;
-    let uid = known.euid().ok_or_else(nameless)?;
-    let gid = known.egid().ok_or_else(nameless)?;
-    Ok(Peer { uid: Uid(uid), gid, pid: known.pid() })
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        self.hide();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::endpoint::connect_blocking;
-    use crate::endpoint::listen::bind::beside;
-    use std::os::unix::net::UnixListener;
-    use std::time::Duration;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn place() -> (tempfile::TempDir, Endpoint) {
-        let directory = tempfile::tempdir().unwrap();
-        let endpoint = Endpoint::at(directory.path().join("gollm/gollmd.sock"));
-        (directory, endpoint)
-    }
-
-    fn mode(path: &Path) -> u32 {
-        fs::symlink_metadata(path).unwrap().mode() & 0o7777
-    }
-
-    #[tokio::test]
-    async fn the_socket_and_what_is_made_for_it_are_the_owners_alone() {
-        let (_directory, endpoint) = place();
-        let _listener = Listener::bind(&endpoint).unwrap();
-        assert_eq!(mode(endpoint.path()), 0o600);
-        assert_eq!(mode(endpoint.path().parent().unwrap()), 0o700);
-        assert_eq!(mode(&beside(endpoint.path(), ".lock")), 0o600);
-        assert!(!beside(endpoint.path(), ".new").exists());
-    }
-
-    #[tokio::test]
-    async fn others_may_connect_when_the_daemon_lets_them() {
-        let (directory, endpoint) = place();
-        let listener = Listener::bind(&endpoint).unwrap();
-        listener.open_to(Audience::Group(fs::metadata(directory.path()).unwrap().gid())).unwrap();
-        assert_eq!(mode(endpoint.path()), 0o660);
-        listener.open_to(Audience::Everyone).unwrap();
-        assert_eq!(mode(endpoint.path()), 0o666);
-    }
-
-    #[tokio::test]
-    async fn the_socket_is_at_no_moment_open_to_others() {
-        let (_directory, endpoint) = place();
-        let watched = endpoint.path().to_path_buf();
-        fs::create_dir_all(watched.parent().unwrap()).unwrap();
-        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let stopped = std::sync::Arc::clone(&stop);
-        let watcher = std::thread::spawn(move || {
-            let mut seen = std::collections::BTreeSet::new();
-            while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
-                seen.extend(fs::symlink_metadata(&watched).ok().map(|found| found.mode() & 0o7777));
-            }
-            seen
-        });
-        for _ in 0..200 {
-            drop(Listener::bind(&endpoint).unwrap());
-        }
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        let seen = watcher.join().unwrap();
-        assert!(seen.iter().all(|mode| *mode == 0o600), "{seen:?}");
-    }
-
-    #[tokio::test]
-    async fn the_renamed_socket_is_connected_to_and_names_its_caller() {
-        let (directory, endpoint) = place();
-        let listener = Listener::bind(&endpoint).unwrap();
-        let mut caller = crate::endpoint::connect(&endpoint, SECOND).await.unwrap();
-        let (mut stream, peer) = listener.accept().await.unwrap();
-        let own = fs::metadata(directory.path()).unwrap();
-        assert_eq!((peer.uid, peer.gid), (Uid(own.uid()), own.gid()));
-        assert_eq!(peer.pid, i32::try_from(std::process::id()).ok());
-        caller.write_all(b"ping").await.unwrap();
-        let mut heard = [0; 4];
-        stream.read_exact(&mut heard).await.unwrap();
-        assert_eq!(&heard, b"ping");
-        drop(stream);
-        assert_eq!(caller.read(&mut heard).await.unwrap(), 0);
-    }
-
-    #[tokio::test]
-    async fn a_stale_socket_is_replaced() {
-        let (_directory, endpoint) = place();
-        fs::create_dir_all(endpoint.path().parent().unwrap()).unwrap();
-        drop(UnixListener::bind(endpoint.path()).unwrap());
-        let _listener = Listener::bind(&endpoint).unwrap();
-        assert!(crate::endpoint::connect(&endpoint, SECOND).await.is_ok());
-    }
-
-    #[tokio::test]
-    async fn what_a_daemon_left_that_died_while_binding_is_swept_away() {
-        let (_directory, endpoint) = place();
-        let left = beside(endpoint.path(), ".new");
-        fs::create_dir_all(&left).unwrap();
-        drop(UnixListener::bind(left.join("s")).unwrap());
-        assert!(Listener::bind(&endpoint).is_ok());
-        assert!(!left.exists());
-    }
-
-    #[tokio::test]
-    async fn a_socket_that_is_answered_on_is_left_to_its_daemon() {
-        let (_directory, endpoint) = place();
-        fs::create_dir_all(endpoint.path().parent().unwrap()).unwrap();
-        let other = UnixListener::bind(endpoint.path()).unwrap();
-        let refusal = Listener::bind(&endpoint).unwrap_err();
-        assert!(matches!(refusal, ListenError::InUse { .. }), "{refusal}");
-        assert!(refusal.to_string().contains("another daemon answers on"));
-        other.set_nonblocking(true).unwrap();
-        assert!(other.accept().is_ok(), "the probe reached the daemon that lives");
-    }
-
-    #[tokio::test]
-    async fn a_second_daemon_is_kept_out_by_the_lock() {
-        let (_directory, endpoint) = place();
-        let first = Listener::bind(&endpoint).unwrap();
-        assert!(matches!(Listener::bind(&endpoint), Err(ListenError::Locked { .. })));
-        drop(first);
-        assert!(!endpoint.path().exists());
-        assert!(Listener::bind(&endpoint).is_ok());
-    }
-
-    #[tokio::test]
-    async fn a_file_that_is_no_socket_is_left_untouched() {
-        let (_directory, endpoint) = place();
-        fs::create_dir_all(endpoint.path().parent().unwrap()).unwrap();
-        fs::write(endpoint.path(), "precious").unwrap();
-        assert!(matches!(Listener::bind(&endpoint), Err(ListenError::NotASocket { .. })));
-        assert_eq!(fs::read_to_string(endpoint.path()).unwrap(), "precious");
-    }
-
-    #[tokio::test]
-    async fn a_path_that_no_socket_can_have_is_told_so() {
-        let (directory, _) = place();
-        let endpoint = Endpoint::at(directory.path().join("x".repeat(100)));
-        assert!(matches!(Listener::bind(&endpoint), Err(ListenError::TooLong { .. })));
-        let left: Vec<_> = fs::read_dir(directory.path()).unwrap().collect();
-        assert_eq!(left.len(), 1, "the lock alone: {left:?}");
-    }
-
-    #[tokio::test]
-    async fn a_daemon_that_ends_leaves_the_socket_of_another_in_place() {
-        let (_directory, endpoint) = place();
-        let first = Listener::bind(&endpoint).unwrap();
-        fs::remove_file(endpoint.path()).unwrap();
-        let _other = UnixListener::bind(endpoint.path()).unwrap();
-        drop(first);
-        assert!(endpoint.path().exists());
-    }
-
-    #[tokio::test]
-    async fn an_inherited_socket_is_served_and_stays() {
-        let (_directory, endpoint) = place();
-        fs::create_dir_all(endpoint.path().parent().unwrap()).unwrap();
-        let listener = Listener::inherited(UnixListener::bind(endpoint.path()).unwrap().into()).unwrap();
-        let _caller = crate::endpoint::connect(&endpoint, SECOND).await.unwrap();
-        assert!(listener.accept().await.is_ok());
-        drop(listener);
-        assert!(endpoint.path().exists());
-    }
-
-    #[tokio::test]
-    async fn a_full_queue_of_connections_is_an_error_that_says_so() {
-        let (_directory, endpoint) = place();
-        let _listener = Listener::bind(&endpoint).unwrap();
-        let mut waiting = Vec::new();
-        let full = loop {
-            match connect_blocking(&endpoint, Duration::ZERO) {
-                Ok(stream) if waiting.len() < 10_000 => waiting.push(stream),
-                other => break other,
-            }
-        };
-        assert_eq!(full.err().map(|why| why.kind()), Some(io::ErrorKind::WouldBlock));
-        let late = crate::endpoint::connect(&endpoint, Duration::from_millis(20)).await;
-        assert_eq!(late.err().map(|why| why.kind()), Some(io::ErrorKind::WouldBlock));
+        self.0.accept().await
     }
 }

@@ -6,11 +6,16 @@ use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit};
 use sd_notify::NotifyState;
 
+use crate::access::Access;
 use crate::id::Uid;
 use crate::platform::Phase;
 
 pub(super) fn own_uid() -> Uid {
     Uid(rustix::process::geteuid().as_raw())
+}
+
+pub(super) fn access() -> Access {
+    Access::of(own_uid())
 }
 
 pub(super) fn harden() -> Vec<String> {

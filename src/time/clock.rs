@@ -98,8 +98,11 @@ fn since_boot() -> u64 {
     u64::try_from(START.get_or_init(std::time::Instant::now).elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Names this boot of the machine (random(4), `boot_id`), where the system does.
+/// Names this boot of the machine (random(4), `boot_id`), where the system does. Elsewhere anybody could make such a file.
 fn boot_name() -> String {
+    if !cfg!(target_os = "linux") {
+        return String::new();
+    }
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     id.trim().to_owned()
 }

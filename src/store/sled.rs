@@ -138,11 +138,16 @@ impl Backend for Sled {
 fn opened_in_time(config: &Config) -> Result<Db, BackendError> {
     for _ in 0..LOCK_TRIES {
         match config.open() {
-            Err(sled::Error::Io(busy)) if busy.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(LOCK_PAUSE),
+            Err(sled::Error::Io(why)) if is_lock(&why) => std::thread::sleep(LOCK_PAUSE),
             other => return other.map_err(told),
         }
     }
     config.open().map_err(told)
+}
+
+/// Is it the lock? sled hands the error on under another kind, and tells by its text what it was about.
+fn is_lock(why: &io::Error) -> bool {
+    why.kind() == io::ErrorKind::WouldBlock || why.to_string().starts_with("could not acquire lock")
 }
 
 /// Removes the snapshots that a crash has left half made; sled makes them anew from its data file.

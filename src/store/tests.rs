@@ -123,6 +123,18 @@ fn the_store_can_be_given_to_a_thread() {
     is_send::<super::Opened>();
 }
 
+#[test]
+fn the_lock_of_the_database_before_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let before = Sled::open(dir.path()).unwrap();
+    let closing = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        drop(before);
+    });
+    assert!(Sled::open(dir.path()).is_ok());
+    closing.join().unwrap();
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig { cases: 20, failure_persistence: None, ..Default::default() })]
     #[test]

@@ -85,6 +85,10 @@ struct Model {
     spent: BTreeMap<(String, crate::time::Day), Usd>,
     /// Who waits, in order of arrival.
     queue: VecDeque<(Ticket, Select, crate::time::Steady)>,
+    /// The key of each session, and when it was used last.
+    sessions: BTreeMap<(String, String), (String, crate::time::Steady)>,
+    /// Every key that the file ever had.
+    whole: Policy,
     selects: u64,
     waits_served: u64,
 }
@@ -93,16 +97,20 @@ impl Model {
     fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let world = World::new(rules(&mut rng));
-        let (open, given, spent, queue) = (Vec::new(), Vec::new(), BTreeMap::new(), VecDeque::new());
-        Self { rng, world, open, given, spent, queue, selects: 0, waits_served: 0 }
+        let whole = world.policy().clone();
+        let (open, given, spent, queue, sessions) = (Vec::new(), Vec::new(), BTreeMap::new(), VecDeque::new(), BTreeMap::new());
+        Self { rng, world, open, given, spent, queue, sessions, whole, selects: 0, waits_served: 0 }
     }
 
     fn second(&self) -> u64 {
         self.world.now.steady.millis() / 1000
     }
 
-    fn took(&mut self, grant: Grant) {
+    fn took(&mut self, grant: Grant, request: &Select) {
         let id = grant.lease.key.to_string();
+        if let Some(session) = &request.session {
+            self.sessions.insert((request.provider.to_string(), session.to_string()), (id.clone(), grant.lease.at.steady));
+        }
         self.given.push((id.clone(), grant.lease.at.steady.millis() / 1000, grant.lease.number));
         self.book(&id, grant.lease.at.wall.day(), grant.lease.estimate, Usd::ZERO);
         self.open.push(grant);
@@ -125,7 +133,7 @@ impl Model {
                     let same = |other: &Select| format!("{other:?}") == format!("{:?}", Select { wait_ms: other.wait_ms, ..request.clone() });
                     assert!(!self.queue.iter().take(place).any(|(_, other, _)| same(other)), "served before one who came earlier for the same");
                     self.waits_served += 1;
-                    self.took(grant);
+                    self.took(grant, &request);
                 }
                 Err(refusal) => {
                     assert_eq!(refusal.code, ErrorCode::NoKeyAvailable);
@@ -141,6 +149,11 @@ impl Model {
         let chosen = explained.chosen.as_ref().map(|key| format!("{}/{}", key.provider, key.key_name));
         let first = explained.keys.iter().find(|key| key.eligible).map(|key| format!("{}/{}", key.provider, key.key_name));
         assert_eq!(chosen.is_some(), first.is_some());
+        if let Some(held) = self.held(&request)
+            && explained.keys.iter().any(|key| key.eligible && key.reachable && format!("{}/{}", key.provider, key.key_name) == held)
+        {
+            assert_eq!(chosen.as_deref(), Some(held.as_str()), "a session keeps its key while that is eligible");
+        }
         let refused: Vec<_> = explained.keys.iter().filter_map(|key| Some((key.key_name.clone(), key.reason?))).collect();
         let selected =
             if request.wait_ms.is_some() { self.world.select_or_wait(&request) } else { self.world.select(&request).map(Selected::Granted) };
@@ -150,7 +163,7 @@ impl Model {
                 if explained.why == Some(crate::protocol::explanation::Why::Strategy) && explained.keys.iter().all(|key| key.reachable) {
                     assert_eq!(chosen, first, "the first eligible key of the order is taken");
                 }
-                self.took(grant);
+                self.took(grant, &request);
             }
             Ok(Selected::Queued(ticket)) => {
                 assert_eq!(chosen, None);
@@ -180,11 +193,18 @@ impl Model {
         let first = self.first_to_serve();
         let request = Select { wait_ms: None, ..request(&mut self.rng) };
         if let Ok(grant) = self.world.select(&request) {
-            self.took(grant);
+            self.took(grant, &request);
         }
         self.serve();
         assert!(first.is_none_or(|first| self.queue.iter().all(|(ticket, ..)| *ticket != first)), "somebody who waited was passed over");
         self.pass(Duration::ZERO);
+    }
+
+    /// The key that the request's session has.
+    fn held(&self, request: &Select) -> Option<String> {
+        let session = request.session.as_ref()?;
+        let (key, used) = self.sessions.get(&(request.provider.to_string(), session.to_string()))?;
+        (used.after(Duration::from_secs(3600)) > self.world.now.steady).then(|| key.clone())
     }
 
     fn report(&mut self) {
@@ -207,7 +227,8 @@ impl Model {
         let provider = self.rng.usize(0..2);
         let names: Vec<String> = self.world.policy().providers[provider].keys.iter().map(|key| key.name.to_string()).collect();
         let id = format!("{}/{}", self.world.policy().providers[provider].name, names[self.rng.usize(0..names.len())]).parse().unwrap();
-        match self.rng.u8(0..6) {
+        match self.rng.u8(0..7) {
+            6 => self.world.replace_secret(&id),
             0 => self.world.disable_id(&id, Some(Duration::from_secs(self.rng.u64(1..7200)))),
             1 => self.world.disable_id(&id, None),
             2 => self.world.probe_id(&id, KeyVerdict::Valid),
@@ -217,12 +238,12 @@ impl Model {
         }
     }
 
-    /// Moves keys about, and takes limits off and puts them on again.
+    /// Moves keys about, takes some out of the file and puts others back.
     fn reload(&mut self) {
-        let mut rules = self.world.policy().clone();
+        let mut rules = self.whole.clone();
         for provider in &mut rules.providers {
-            let count = provider.keys.len();
-            provider.keys.rotate_left(self.rng.usize(0..count));
+            self.rng.shuffle(&mut provider.keys);
+            provider.keys.truncate(self.rng.usize(1..=provider.keys.len()));
             provider.strategy = Strategy::ALL[self.rng.usize(0..Strategy::ALL.len())].1;
         }
         self.world.reconfigure(rules);
@@ -241,6 +262,7 @@ impl Model {
                 self.pass(span);
             }
             16 if self.rng.bool() => self.jump_in(),
+            17 if self.rng.bool() => self.give_up(),
             16 => self.admin(),
             17 => self.reload(),
             18 => self.world.checkpoint(),
@@ -248,6 +270,8 @@ impl Model {
             _ => {
                 if self.rng.bool() {
                     self.world.crash();
+                    // What the store had not heard of yet is lost.
+                    self.sessions.clear();
                 } else {
                     self.world.restart();
                 }
@@ -256,6 +280,14 @@ impl Model {
         }
         self.serve();
         self.check();
+    }
+
+    /// One of those who wait gives up.
+    fn give_up(&mut self) {
+        let place = self.rng.usize(0..=self.queue.len());
+        if let Some((ticket, ..)) = self.queue.remove(place) {
+            self.world.broker.leave(ticket);
+        }
     }
 
     /// Lets time pass in the steps in which the daemon wakes.
@@ -306,6 +338,8 @@ impl Model {
 
     /// Everything that time and people can mend is mended: then every key can be leased, and nobody waits in vain.
     fn mend(&mut self) {
+        self.world.reconfigure(self.whole.clone());
+        self.serve();
         for grant in std::mem::take(&mut self.open) {
             self.book(&grant.lease.key.to_string(), grant.lease.at.wall.day(), Usd::ZERO, grant.lease.estimate);
             self.world.report(&grant, Outcome::Ok);

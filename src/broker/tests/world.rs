@@ -256,6 +256,11 @@ impl World {
         self.flush();
     }
 
+    pub(super) fn replace_secret(&mut self, id: &KeyId) {
+        self.broker.secret_replaced(id, self.now);
+        self.flush();
+    }
+
     pub(super) fn probe(&mut self, name: &str, verdict: KeyVerdict) {
         self.probe_id(&Self::id(name), verdict);
     }

@@ -192,8 +192,13 @@ impl Broker {
             self.durable = moment.durable;
             self.serve_lines(moment);
         }
-        while let Some((_, ticket)) = self.waiting.ends.first().copied().filter(|(until, _)| *until <= moment.now.steady) {
-            self.send_away(ticket, moment.now);
+        self.send_overdue_away(moment.now);
+    }
+
+    /// Sends away whose time is up.
+    pub fn send_overdue_away(&mut self, now: Now) {
+        while let Some((_, ticket)) = self.waiting.ends.first().copied().filter(|(until, _)| *until <= now.steady) {
+            self.send_away(ticket, now);
         }
     }
 

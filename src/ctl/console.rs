@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -39,7 +40,12 @@ pub(crate) struct Console<'a> {
 impl Console<'_> {
     /// Connects to the daemon.
     pub(crate) fn connect(&self) -> Result<Link, Failure> {
-        daemon::connect(self.socket.as_deref(), self.environment)
+        self.connect_within(daemon::QUICK)
+    }
+
+    /// Connects to a daemon that must answer in this time.
+    pub(crate) fn connect_within(&self, quick: Duration) -> Result<Link, Failure> {
+        daemon::connect(self.socket.as_deref(), self.environment, quick)
     }
 
     /// Asks the daemon one thing.

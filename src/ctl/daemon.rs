@@ -13,7 +13,7 @@ use crate::protocol::reply::Reply;
 use crate::protocol::request::Op;
 
 /// Time for anything that the daemon knows by itself.
-const QUICK: Duration = Duration::from_secs(15);
+pub(crate) const QUICK: Duration = Duration::from_secs(15);
 
 /// Time for live checks, which wait for providers: one at a time each, 30 s a key.
 const SLOW: Duration = Duration::from_secs(600);
@@ -22,24 +22,25 @@ const SLOW: Duration = Duration::from_secs(600);
 #[derive(Clone)]
 pub(crate) struct Link {
     client: Client,
+    quick: Duration,
 }
 
-/// Connects to the daemon at `socket`, or where clients look for it.
-pub(crate) fn connect(socket: Option<&Path>, environment: &Environment) -> Result<Link, Failure> {
-    let builder = Client::builder().timeout(QUICK);
+/// Connects to the daemon at `socket`, or where clients look for it; `quick` is the time for anything that it knows by itself.
+pub(crate) fn connect(socket: Option<&Path>, environment: &Environment, quick: Duration) -> Result<Link, Failure> {
+    let builder = Client::builder().timeout(quick);
     let builder = match socket {
         Some(path) => builder.socket(path),
         None => builder,
     };
     let client = builder.connect_blocking(environment).map_err(|error| failure("connect", error))?;
-    Ok(Link { client })
+    Ok(Link { client, quick })
 }
 
 impl Link {
     /// Asks one thing and waits for the answer; an error of the daemon is a failure.
     pub(crate) fn call(&self, op: Op) -> Result<Reply, Failure> {
         let name = op.name();
-        let limit = if matches!(op, Op::Validate(_)) { SLOW } else { QUICK };
+        let limit = if matches!(op, Op::Validate(_)) { SLOW } else { self.quick };
         // The client adds what a select waits.
         self.client.with_timeout(limit).call(op).map_err(|error| failure(name, error))
     }

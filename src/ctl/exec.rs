@@ -19,6 +19,7 @@ use crate::ctl::daemon::Link;
 use crate::ctl::exec::signals::Signals;
 use crate::ctl::failure::Failure;
 use crate::ctl::wanted::{Fallback, Patience, Wanted};
+use crate::endpoint;
 use crate::id::{LeaseId, ProviderName};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::outcome::Outcome;
@@ -46,6 +47,9 @@ where it can't be run, 127 where there is none; else as of every command.";
 
 /// Renewals that failed are tried again so often.
 const AGAIN: Duration = Duration::from_secs(5);
+
+/// How long the report may take when the command has ended.
+const SETTLING: Duration = Duration::from_secs(5);
 
 /// Shortest time between renewals.
 const SHORTEST: Duration = Duration::from_millis(200);
@@ -105,31 +109,28 @@ impl Exec {
         let Reply::Lease(lease) = link.call(Op::Select(request))? else {
             return Err(Failure::unexpected("select"));
         };
-        let settlement = Settlement { link: link.clone(), lease: lease.lease.clone(), estimate };
         let now = console.now();
         let status = variables(env.as_deref(), &lease.provider).and_then(|variables| {
             let (program, arguments) = command.split_first().ok_or_else(|| Failure::Usage("there is no command to run".to_owned()))?;
             let mut command = Command::new(program);
             command.args(arguments).envs(variables.into_iter().map(|name| (name, lease.secret.expose()))).env(LEASE, lease.lease.as_str());
             command.envs(base_url_env.iter().map(|name| (name, lease.base_url.as_str())));
+            // Where the command finds the daemon for a report of its own.
+            command.envs(console.socket.iter().map(|socket| (endpoint::VARIABLE, socket)));
             attend(&runtime, command, program.to_string_lossy().into_owned(), &link, &lease, now)
         });
+        let id = lease.lease.clone();
         drop(lease);
-        match status {
-            Ok(status) => {
-                settlement.settle(if status.success() { Outcome::Ok } else { Outcome::BadRequest });
-                ended(status)
-            }
-            Err(failure @ (Failure::NotRun { .. } | Failure::Usage(_))) => {
-                settlement.settle(Outcome::Cancelled);
-                Err(failure)
-            }
-            // The command ran, and nobody knows how it ended.
-            Err(failure) => {
-                settlement.settle(Outcome::BadRequest);
-                Err(failure)
-            }
-        }
+        // A renewal that a hanging daemon does not answer is not waited for.
+        runtime.shutdown_background();
+        let outcome = match &status {
+            Ok(status) if status.success() => Outcome::Ok,
+            Err(Failure::NotRun { .. } | Failure::Usage(_)) => Outcome::Cancelled,
+            // It failed, or ran and nobody knows how it ended.
+            _ => Outcome::BadRequest,
+        };
+        settle(console, id, estimate, outcome);
+        ended(status?)
     }
 }
 
@@ -155,7 +156,8 @@ fn attend(runtime: &Runtime, mut command: Command, name: String, link: &Link, le
         // Its environment has the secret as well.
         drop(command);
         let pause = (lease.expires.since(now) / 2).max(SHORTEST);
-        let mut renewal = Renewal { link: link.clone(), lease: lease.lease.clone(), pause, due: Some(Instant::now() + pause), told: false };
+        let mut renewal =
+            Renewal { link: link.clone(), lease: lease.lease.clone(), pause, under_way: None, due: Some(Instant::now() + pause), told: false };
         loop {
             tokio::select! {
                 status = child.wait() => return status.map_err(lost),
@@ -171,6 +173,8 @@ struct Renewal {
     link: Link,
     lease: LeaseId,
     pause: Duration,
+    /// The one that is under way: what interrupts the wait for it does not begin another.
+    under_way: Option<JoinHandle<Result<Reply, Failure>>>,
     /// None: it is settled, as by the command itself.
     due: Option<Instant>,
     told: bool,
@@ -181,9 +185,13 @@ impl Renewal {
     async fn next(&mut self) {
         let Some(due) = self.due else { return std::future::pending().await };
         tokio::time::sleep_until(due).await;
-        let (link, lease) = (self.link.clone(), self.lease.clone());
-        let renewed: JoinHandle<Result<Reply, Failure>> = spawn_blocking(move || link.call(Op::Renew(Renew { lease })));
-        match renewed.await {
+        let renewal = self.under_way.get_or_insert_with(|| {
+            let (link, lease) = (self.link.clone(), self.lease.clone());
+            spawn_blocking(move || link.call(Op::Renew(Renew { lease })))
+        });
+        let renewed = renewal.await;
+        self.under_way = None;
+        match renewed {
             Ok(Err(Failure::Refused { reply, .. })) if reply.code == ErrorCode::UnknownLease => self.due = None,
             Ok(Err(why)) => {
                 self.due = Some(Instant::now() + AGAIN.min(self.pause));
@@ -205,24 +213,17 @@ impl Renewal {
 }
 
 /// Reports the lease when all is over.
-struct Settlement {
-    link: Link,
-    lease: LeaseId,
-    estimate: Option<Estimate>,
-}
-
-impl Settlement {
-    fn settle(self, outcome: Outcome) {
-        let estimate = self.estimate.filter(|_| outcome != Outcome::Cancelled).unwrap_or_default();
-        let report = Report {
-            input_tokens: estimate.input_tokens,
-            output_tokens: estimate.output_tokens,
-            cost_usd: estimate.cost_usd,
-            ..Report::of(self.lease, outcome)
-        };
-        if let Err(why) = self.link.call(Op::Report(report)) {
-            complain(format_args!("the lease could not be reported and will run out: {why}"));
-        }
+fn settle(console: &Console<'_>, lease: LeaseId, estimate: Option<Estimate>, outcome: Outcome) {
+    let estimate = estimate.filter(|_| outcome != Outcome::Cancelled).unwrap_or_default();
+    let report = Report {
+        input_tokens: estimate.input_tokens,
+        output_tokens: estimate.output_tokens,
+        cost_usd: estimate.cost_usd,
+        ..Report::of(lease, outcome)
+    };
+    // On a connection of its own: the other may be waiting for a daemon that hangs.
+    if let Err(why) = console.connect_within(SETTLING).and_then(|link| link.call(Op::Report(report))) {
+        complain(format_args!("the lease could not be reported and will run out: {why}"));
     }
 }
 

@@ -160,8 +160,11 @@ impl Core {
     /// Serves those who wait for a key with what is free, and sees that the ticker comes for what frees next. To be called
     /// after anything that may free a key.
     pub(crate) fn serve(&mut self, shared: &Shared) {
-        if self.broker.is_awaited() && self.leasable().is_ok() {
-            self.at_once(shared, Broker::serve);
+        if self.broker.is_awaited() {
+            match self.leasable() {
+                Ok(()) => self.at_once(shared, Broker::serve),
+                Err(_) => self.broker.send_overdue_away(shared.clock.now()),
+            }
         }
         for served in self.broker.take_served() {
             self.hand_over(shared, served);

@@ -90,6 +90,39 @@ fn a_lease_is_renewed_while_the_command_runs_also_over_a_restart() {
 }
 
 #[test]
+fn a_signal_that_was_ignored_stays_ignored() {
+    let site = Site::new(CONFIG);
+    let _daemon = site.start();
+    let gollmctl = format!("{} --socket {}", env!("CARGO_BIN_EXE_gollmctl"), site.socket().display());
+    let script = format!("trap '' HUP; exec {gollmctl} exec openai -- bash -c 'echo ready; sleep 0.5; exit 5'");
+    let mut child = std::process::Command::new("bash").args(["-c", &script]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    signal(child.id(), Signal::HUP);
+    assert_eq!(until("the end of the command", || child.try_wait().unwrap()).code(), Some(5));
+}
+
+#[test]
+fn a_daemon_that_hangs_holds_up_nobody_whose_command_has_ended() {
+    let site = Site::new(&CONFIG.replace("lease_ttl: 1s", "lease_ttl: 2s"));
+    let daemon = site.start();
+    let mut command = site.gollmctl(&["exec", "openai", "--", "bash", "-c", "trap : USR1; echo ready; while read line; do :; done; exit 6"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    daemon.signal(Signal::STOP);
+    std::thread::sleep(Duration::from_millis(1500));
+    for _ in 0..5 {
+        signal(child.id(), Signal::USR1);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    drop(child.stdin.take());
+    // One report on a connection of its own is all that it waits for.
+    assert_eq!(until("the end of gollmctl", || child.try_wait().unwrap()).code(), Some(6));
+    daemon.signal(Signal::CONT);
+}
+
+#[test]
 fn signals_reach_the_command() {
     let site = Site::new(CONFIG);
     let _daemon = site.start();

@@ -29,8 +29,10 @@ impl Signals {
             (Signal::USR1, SignalKind::user_defined1()),
             (Signal::USR2, SignalKind::user_defined2()),
         ];
-        let each = kinds.into_iter().map(|(which, kind)| Ok((which, signal(kind)?))).collect::<io::Result<_>>()?;
-        Ok(Self { each })
+        // Ignored by whoever started gollmctl, as by nohup, they stay ignored: by the command as well.
+        let ignored = ignored();
+        let taken = kinds.into_iter().filter(|(which, _)| ignored & (1 << (which.as_raw() - 1)) == 0);
+        Ok(Self { each: taken.map(|(which, kind)| Ok((which, signal(kind)?))).collect::<io::Result<_>>()? })
     }
 
     /// The next signal that came.
@@ -41,6 +43,14 @@ impl Signals {
         })
         .await
     }
+}
+
+/// The signals that this process ignores, a bit each from the lowest (proc_pid_status(5)); none where the system does not tell.
+#[cfg(unix)]
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    line.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0)
 }
 
 /// Sends the command what gollmctl was sent.

@@ -256,3 +256,67 @@ fn apply(shared: &Shared, fetched: &Fetched) {
     }
     shared.set_live(Live { settings: Arc::clone(&live.settings), prober: Arc::clone(&live.prober), warnings, refused: None });
 }
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::access::Caller;
+    use crate::broker::Moment;
+    use crate::protocol::error::Reason;
+    use crate::protocol::reply::{KeyState, Role};
+    use crate::protocol::request::Select;
+    use crate::time::{Now, Timestamp};
+
+    const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/store-1");
+
+    /// The store of the fixture in a directory where it can be written, and its settings.
+    fn fixture(home: &Path) -> (Opened, Settings) {
+        let state = home.join("state");
+        for line in fs::read_to_string(Path::new(FIXTURE).join("sizes")).unwrap().lines() {
+            let (size, name) = line.split_once(' ').unwrap();
+            fs::create_dir_all(state.join(name).parent().unwrap()).unwrap();
+            fs::copy(Path::new(FIXTURE).join(name), state.join(name)).unwrap();
+            fs::File::options().write(true).open(state.join(name)).unwrap().set_len(size.parse().unwrap()).unwrap();
+        }
+        let config = home.join("config.yaml");
+        fs::copy(Path::new(FIXTURE).join("config.yaml"), &config).unwrap();
+        fs::set_permissions(&config, fs::Permissions::from_mode(0o600)).unwrap();
+        let environment: Environment = [("GOLLM_MASTER_PASSWORD", "a password for tests")].into_iter().collect();
+        let settings = config::load(Some(&config), &environment).unwrap();
+        (store::open(&state, &MasterSetting::Environment, true, &environment).unwrap(), settings)
+    }
+
+    /// With the clock a minute after the store was left.
+    #[test]
+    fn the_state_of_an_earlier_builds_store_is_what_it_was() {
+        let home = tempfile::tempdir().unwrap();
+        let (opened, settings) = fixture(home.path());
+        let events: Vec<Event> = opened.events.iter().flat_map(|batch| event::decode(batch).unwrap()).collect();
+        let wall: Timestamp = "2026-11-24T11:36:00Z".parse().unwrap();
+        let steady = events.iter().filter_map(Event::steady).max().unwrap().after(std::time::Duration::from_secs(60));
+        let now = Now { wall, steady };
+        let policy = admin::whole_policy(&settings, &safe_of(&opened, &events));
+        let records =
+            opened.records.iter().filter_map(|record| Some(Record { shelf: shelf_of(record.tree)?, key: &record.key, value: &record.value }));
+        let mut broker = Broker::restore(policy, records, &events, now).unwrap();
+        for id in broker.policy().keys().collect::<Vec<_>>() {
+            broker.set_sealed(&id, false);
+        }
+        assert_eq!(broker.leases_open(), 1);
+        let row = |name: &str| broker.key_rows(None, now).unwrap().into_iter().find(|row| row.key_name.as_str() == name).unwrap();
+        // It was killed: what its horizons allowed is counted as used, a hundredth of each limit.
+        assert_eq!((row("primary").requests_total, row("primary").reserved_usd.dollars()), (4 + 1, 1.5 + 0.5));
+        assert_eq!((row("added").state, row("added").rate_limit), (KeyState::CoolingDown, Some(7)));
+        assert_eq!((row("disabled").state, row("spent").state), (KeyState::Disabled, KeyState::Exhausted));
+        let caller = Caller { uid: Uid(0), role: Role::Admin, rule: "test" };
+        let select = Select { model: Some("gpt-4".parse().unwrap()), ..Select::any("openai".parse().unwrap()) };
+        let moment = Moment { now, durable: 0, stalled: false, rng: &mut fastrand::Rng::with_seed(1) };
+        let explained = broker.explain(caller, &select, &moment).unwrap();
+        let denied = explained.keys.iter().find(|key| key.key_name.as_str() == "denied").unwrap();
+        assert_eq!(denied.reason, Some(Reason::ModelDenied));
+    }
+}

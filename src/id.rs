@@ -186,6 +186,18 @@ name! {
     LeaseId, parse_lease
 }
 
+impl LeaseId {
+    /// The id of a lease whose token this store has sealed.
+    #[cfg(feature = "daemon")]
+    pub(crate) fn of_token(token: &str) -> Self {
+        debug_assert!(parse_lease(&format!("gl_{token}")).is_ok(), "a token is base64url text");
+        let mut text = String::with_capacity(token.len() + 3);
+        text.push_str("gl_");
+        text.push_str(token);
+        Self(Arc::from(text))
+    }
+}
+
 /// A key: its provider and its name. Never its place in a list.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct KeyId {

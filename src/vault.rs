@@ -117,6 +117,8 @@ pub struct Vault {
     store: StoreId,
     values: SealKey,
     leases: SealKey,
+    /// What the tokens of leases are sealed for.
+    of_leases: Vec<u8>,
     journal: Key,
     ledger: MacKey,
     fingerprints: MacKey,
@@ -129,6 +131,7 @@ impl Vault {
             store,
             values: SealKey::new(&*key("gollm values 1")?),
             leases: SealKey::new(&*key("gollm leases 1")?),
+            of_leases: framed(&[&store.0, b"lease"]),
             journal: key("gollm journal 1")?,
             ledger: MacKey::new(&*key("gollm manifest 1")?),
             fingerprints: MacKey::new(&*key("gollm fingerprints 1")?),
@@ -169,7 +172,7 @@ impl Vault {
     /// # Errors
     /// The system gives no random bytes.
     pub fn seal_token(&self, plain: &[u8]) -> Result<String, VaultError> {
-        self.leases.seal(&framed(&[&self.store.0, b"lease"]), plain).map(|sealed| text::base64url(&sealed))
+        self.leases.seal(&self.of_leases, plain).map(|sealed| text::base64url(&sealed))
     }
 
     /// Opens what [`Vault::seal_token`] made.
@@ -178,7 +181,7 @@ impl Vault {
     /// [`VaultError::Unsealable`]: this store did not make it.
     pub fn open_token(&self, token: &str) -> Result<Zeroizing<Vec<u8>>, VaultError> {
         let sealed = text::unbase64url(token).ok_or(VaultError::Unsealable)?;
-        self.leases.open(&framed(&[&self.store.0, b"lease"]), &sealed)
+        self.leases.open(&self.of_leases, &sealed)
     }
 
     /// A key for one segment of the journal, so that no key seals more messages than random nonces allow (2^32, NIST SP 800-38D).

@@ -137,7 +137,7 @@ impl Broker {
         let chain = || query.chain.iter().filter_map(|name| self.providers.get(name));
         // A session moves only when its key can't be used, or when its provider fails and another one does not.
         let reachable = |provider: &&ProviderEntry| provider.breaker.is_closed(query.now.steady);
-        let held = chain().filter(reachable).find_map(|provider| self.choose_held(provider, query));
+        let held = query.held.and_then(|_| chain().filter(reachable).find_map(|provider| self.choose_held(provider, query)));
         held.or_else(|| chain().find_map(|provider| self.choose_of(provider, query, rng)))
     }
 

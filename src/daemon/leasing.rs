@@ -53,11 +53,9 @@ pub(crate) fn select(shared: &Arc<Shared>, caller: Caller, request: &Select) -> 
         core.serve(shared);
         drop(core);
         match given.map(|given| hand_out(shared, given)) {
-            Ok(Ok(Out { lease, wait: None, held })) => {
-                held.handed_over();
-                return Answer::Now(Reply::Lease(lease));
-            }
-            Ok(Ok(out)) => return Answer::Later(Box::pin(out.when_durable())),
+            // The usual way: nothing is waited for, and the answer is written at once.
+            Ok(Ok(Out { lease, granted: _, wait: None })) => return Answer::Now(Reply::Lease(lease)),
+            Ok(Ok(out)) => return Answer::Later(Box::pin(out.when_durable(Arc::clone(shared)))),
             Ok(Err(Sealed)) => {}
             Err(refusal) => return Answer::Now(Reply::Error(refusal)),
         }
@@ -75,7 +73,7 @@ async fn when_free(mut queued: Queued, caller: Caller, request: Select) -> Hande
     };
     queued.answer = None;
     match served.map(|given| hand_out(&shared, given)) {
-        Ok(Ok(out)) => out.when_durable().await,
+        Ok(Ok(out)) => out.when_durable(shared).await,
         Ok(Err(Sealed)) => {
             let left = request.wait().saturating_sub(shared.clock.now().steady.since(began));
             let again = Select { wait_ms: u64::try_from(left.as_millis()).ok(), ..request };
@@ -133,20 +131,21 @@ impl Drop for Held {
 /// A lease on its way out.
 struct Out {
     lease: Lease,
+    granted: Granted,
     /// The store must hear of it first.
     wait: Option<Durable>,
-    held: Held,
 }
 
 impl Out {
     /// The lease once its limits are durable.
-    async fn when_durable(self) -> Handed {
+    async fn when_durable(self, shared: Arc<Shared>) -> Handed {
+        let held = Held { shared, lease: Some(self.granted) };
         let lease = Reply::Lease(self.lease);
         let reply = match self.wait {
             Some(wait) => when_durable(lease, wait).await,
             None => lease,
         };
-        let held = matches!(reply, Reply::Lease(_)).then_some(self.held);
+        let held = matches!(reply, Reply::Lease(_)).then_some(held);
         Handed { reply, held }
     }
 }
@@ -155,17 +154,14 @@ impl Out {
 fn hand_out(shared: &Arc<Shared>, given: Given) -> Result<Out, Sealed> {
     let Given { grant, entry, wait } = given;
     let lease = entry.and_then(|entry| entry.open(&shared.vault).ok()).and_then(|secret| leased(shared, &grant, secret));
-    let held = Held { shared: Arc::clone(shared), lease: Some(grant.lease) };
-    match (lease, &held.lease) {
-        (Some(lease), _) => Ok(Out { lease, wait, held }),
-        (None, granted) => {
-            if let Some(granted) = granted {
-                tracing::error!(key = %granted.key, "the secret of this key can't be opened: the key is sealed until another one is set");
-                shared.lock().broker.set_sealed(&granted.key, true);
-            }
-            Err(Sealed)
-        }
-    }
+    let Some(lease) = lease else {
+        let mut core = shared.lock();
+        tracing::error!(key = %grant.lease.key, "the secret of this key can't be opened: the key is sealed until another one is set");
+        core.broker.set_sealed(&grant.lease.key, true);
+        core.give_back(shared, &grant.lease);
+        return Err(Sealed);
+    };
+    Ok(Out { lease, granted: grant.lease, wait })
 }
 
 impl Core {
@@ -220,7 +216,7 @@ pub(crate) fn leased(shared: &Shared, grant: &Grant, secret: Secret) -> Option<L
     let token = shared.vault.seal_token(&plain).ok()?;
     let lease = &grant.lease;
     Some(Lease {
-        lease: format!("gl_{token}").parse().ok()?,
+        lease: LeaseId::of_token(&token),
         provider: lease.key.provider.clone(),
         key_name: lease.key.key.clone(),
         secret,

@@ -12,6 +12,7 @@ mod explain;
 mod records;
 mod select;
 mod settle;
+mod told;
 mod view;
 mod waiting;
 
@@ -30,6 +31,7 @@ use crate::broker::waiting::Waiting;
 use crate::event::{AccountKey, Event, Granted};
 use crate::health::account::AccountHealth;
 use crate::health::breaker::Breaker;
+use crate::health::left::ProviderLimits;
 use crate::health::{KeyHealth, Trial};
 use crate::id::{AccountName, KeyId, ModelName, ProviderName};
 use crate::lease::Leases;
@@ -42,6 +44,7 @@ use crate::usage::Ledger;
 
 pub use crate::broker::records::{Change, DamagedRecord, Record, Shelf};
 pub use crate::broker::select::{Grant, Selected};
+pub use crate::broker::told::Told;
 pub use crate::broker::waiting::{Served, Ticket};
 
 /// How often what is kept no longer is looked for.
@@ -109,6 +112,8 @@ struct KeyEntry {
     last_ok: Option<Steady>,
     /// The one lease of each trial that is on: for every model, or for one.
     trials: Vec<(Option<ModelName>, u64)>,
+    /// What its provider said is left of its own limits.
+    provider_limits: ProviderLimits,
     /// It has no secret, or none that can be opened.
     sealed: bool,
 }
@@ -244,6 +249,7 @@ impl Broker {
             last_used: None,
             last_ok: None,
             trials: Vec::new(),
+            provider_limits: ProviderLimits::default(),
             sealed: true,
         })
     }

@@ -1,9 +1,12 @@
 //! The LLM services that gollm knows, as data: where each is, how its keys look and are sent, how one is checked for free.
 
+pub mod answer;
+pub mod classify;
 pub mod prices;
 pub mod shape;
 pub mod usage;
 mod providers;
+mod rules;
 
 use std::ops::RangeInclusive;
 

@@ -10,6 +10,7 @@ mod exec;
 mod explain;
 mod failure;
 mod health;
+mod http;
 mod key;
 mod keys;
 mod pages;

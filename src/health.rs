@@ -3,6 +3,7 @@
 pub mod account;
 pub mod aside;
 pub mod breaker;
+pub mod left;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -66,7 +66,7 @@ pub mod ctl;
 #[cfg(feature = "client")]
 pub use client::{CallError, Client, ClientBuilder, Error, Failed, Lease, Usage, blocking};
 #[cfg(feature = "client")]
-pub use protocol::{outcome::Outcome, request::Select};
+pub use protocol::{outcome::Outcome, provider::ProviderResponse, request::Select};
 
 /// The README's Rust compiles.
 #[cfg(doctest)]

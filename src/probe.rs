@@ -1,21 +1,18 @@
 //! One live check of one key, by its provider's free request only: no tokens are spent, and the key goes nowhere else.
 
-pub mod answer;
-pub mod classify;
 pub mod redact;
 mod call;
 mod http;
-mod rules;
 mod wording;
 #[cfg(test)]
 mod stand_in;
 
 use std::time::Duration;
 
-use self::answer::Answer;
 use self::call::Call;
-use self::classify::{Judgement, judge};
 use self::http::{Http, Unreached};
+use crate::catalogue::answer::Answer;
+use crate::catalogue::classify::{Judgement, judge};
 use crate::catalogue::shape;
 use crate::catalogue::{Probe, Proof, Provider};
 use crate::environment::Environment;
@@ -224,7 +221,7 @@ mod tests {
         let list = format!(r#"{{"data":["{}"]}}"#, "x".repeat(4 * 1024 * 1024));
         let host = StandIn::start(move |_| Reply::new(200, list.clone())).await;
         assert_eq!(check("openai", &host).await.verdict, KeyVerdict::Valid);
-        let text = format!(r#"{{"error":{{"message":"{}{KEY}"}}}}"#, "x".repeat(answer::BODY_MAX));
+        let text = format!(r#"{{"error":{{"message":"{}{KEY}"}}}}"#, "x".repeat(crate::catalogue::answer::BODY_MAX));
         let host = StandIn::start(move |_| Reply::new(401, text.clone())).await;
         assert_eq!(check("openai", &host).await.message, "openai does not accept the key: HTTP 401");
     }

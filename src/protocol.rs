@@ -9,6 +9,7 @@ pub mod explanation;
 pub mod frame;
 pub mod json;
 pub mod outcome;
+pub mod provider;
 pub mod reply;
 pub mod request;
 pub mod strategy;

@@ -478,7 +478,7 @@ _gollmctl() {
             return 0
             ;;
         gollmctl__subcmd__report)
-            opts="-h --outcome --model --input-tokens --output-tokens --cached-tokens --cost --retry-after --socket --json --help"
+            opts="-h --outcome --response --model --input-tokens --output-tokens --cached-tokens --cost --retry-after --socket --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -486,6 +486,10 @@ _gollmctl() {
             case "${prev}" in
                 --outcome)
                     COMPREPLY=($(compgen -W "ok rate_limited quota_exhausted auth_failed permission_denied overloaded server_error timeout bad_request cancelled" -- "${cur}"))
+                    return 0
+                    ;;
+                --response)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --model)

@@ -136,6 +136,7 @@ server_error\t''
 timeout\t''
 bad_request\t''
 cancelled\t''"
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand report" -l response -d 'A file with the provider\'s answer as `curl -i` writes it, instead of --outcome; `-`: standard input' -r -F
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand report" -l model -d 'The model that answered, if it is not the one that was selected for' -r
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand report" -l input-tokens -d 'Tokens sent, cached ones included' -r
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand report" -l output-tokens -d 'Tokens answered' -r

@@ -6,6 +6,7 @@ use crate::broker::{Broker, KeyIx, Moment};
 use crate::event::{AccountKey, Event};
 use crate::health::KeyHealth;
 use crate::health::account::AccountHealth;
+use crate::health::left::ProviderLimits;
 use crate::id::{AccountName, KeyId};
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::outcome::Outcome;
@@ -57,6 +58,7 @@ impl Broker {
     pub fn secret_replaced(&mut self, id: &KeyId, now: Now) {
         let key = self.key_ix(id);
         self.keys[key].trials.clear();
+        self.keys[key].provider_limits = ProviderLimits::default();
         let account = &mut self.accounts[self.keys[key].account];
         account.recent = account.recent.filter(|(other, ..)| *other != key);
         let mut health = self.keys[key].health.clone();
@@ -98,9 +100,7 @@ impl Broker {
         let mut health = self.keys[key].health.clone();
         health.probed(verdict, self.policy.health_check_interval, moment.now, moment.rng.f64());
         self.put_health(key, health);
-        if let Some(account) = account.filter(|account| self.keys[key].learned.as_ref() != Some(account)) {
-            self.emit(Event::AccountLearned { key: id.clone(), account });
-        }
+        self.hear_of_account(key, account.as_ref());
         if verdict == KeyVerdict::NoQuota || outcome == Some(Outcome::QuotaExhausted) {
             let interval = self.providers.get(&id.provider).map_or(Duration::from_secs(3600), |provider| provider.policy.interval);
             let account = self.keys[key].account;

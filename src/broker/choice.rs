@@ -240,6 +240,9 @@ impl Broker {
         if let Some(expires) = out.find_map(|number| self.leases.expiry(number)) {
             return Err((Reason::OnTrial, Some(expires)));
         }
+        if let Some(until) = entry.provider_limits.spent_until(ask.model, ask.now.steady) {
+            return Err((Reason::ProviderLimited, Some(until)));
+        }
         let room = entry.meter.check(entry.limits(), ask.estimate, ask.now);
         room.map_err(|spent| against(spent, Reason::RateLimited, Reason::CostLimited))?;
         if ask.estimate > Usd::ZERO && !self.waiting.held().is_free(key) {

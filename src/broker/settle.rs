@@ -3,30 +3,22 @@
 use std::time::Duration;
 
 use crate::access::Caller;
-use crate::broker::cost::{price_of, sensible};
+use crate::broker::cost::price_of;
 use crate::broker::select::Grant;
+use crate::broker::told::Told;
 use crate::broker::{Broker, KeyIx, Moment};
+use crate::catalogue::answer::Left;
 use crate::event::{Event, Granted, Recorded, Settled, Usage};
 use crate::health::Probing;
 use crate::health::account::ACCOUNT_SPAN;
-use crate::id::{KeyId, ModelName};
+use crate::id::{AccountName, KeyId, ModelName, ProviderName};
 use crate::lease::Standing;
 use crate::money::Usd;
 use crate::protocol::error::{ErrorCode, ErrorReply, Reason};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::{KeyState, Reported};
-use crate::protocol::request::{Record, Report};
+use crate::protocol::request::Record;
 use crate::time::{Now, Steady};
-
-/// What a report or a record tells of a request.
-struct Told<'a> {
-    outcome: Outcome,
-    model: Option<&'a ModelName>,
-    input_tokens: Option<u64>,
-    output_tokens: Option<u64>,
-    cached_tokens: Option<u64>,
-    cost: Option<Usd>,
-}
 
 /// What a report says of a key's health.
 struct Sign<'a> {
@@ -51,22 +43,15 @@ impl Broker {
     ///
     /// # Errors
     /// The lease is not known, or is not the caller's.
-    pub fn report(&mut self, caller: Caller, lease: &Granted, report: &Report, moment: &mut Moment<'_>) -> Result<Reported, ErrorReply> {
+    pub fn report(&mut self, caller: Caller, lease: &Granted, told: &Told, moment: &mut Moment<'_>) -> Result<Reported, ErrorReply> {
         self.durable = moment.durable;
         if !Self::may_settle(caller, lease) {
             return Err(not_yours());
         }
-        sensible([report.input_tokens, report.output_tokens, report.cached_tokens], report.cost_usd)?;
-        let model = report.model.clone().or_else(|| lease.model.clone());
-        let told = Told {
-            outcome: report.outcome,
-            model: model.as_ref(),
-            input_tokens: report.input_tokens,
-            output_tokens: report.output_tokens,
-            cached_tokens: report.cached_tokens,
-            cost: report.cost_usd,
-        };
-        let usage = self.usage(&lease.key, &told);
+        // A version that the answer names is no other model than the one that was selected for.
+        let named = told.model.clone().filter(|_| !told.versioned || lease.model.is_none());
+        let model = named.or_else(|| lease.model.clone());
+        let usage = self.usage(&lease.key, told, model.as_ref());
         let key = self.key_ix(&lease.key);
         match self.leases.standing(lease.number) {
             Standing::Settled => return Ok(self.reported(key, &usage, lease.model.as_ref(), true, moment.now)),
@@ -74,11 +59,14 @@ impl Broker {
             Standing::Lost => self.emit(Event::Adopted(lease.clone())),
             Standing::Open(_) | Standing::Expired(_) => {}
         }
-        let settled = Settled { lease: lease.clone(), outcome: report.outcome, model: model.clone(), usage, at: moment.now };
+        let settled = Settled { lease: lease.clone(), outcome: told.outcome, model, usage, at: moment.now };
         self.emit(Event::Settled(settled));
         self.reports += 1;
-        let retry_after = report.retry_after_ms.map(Duration::from_millis);
-        let sign = Sign { outcome: report.outcome, model: lease.model.as_ref(), given: lease.at.steady, retry_after };
+        self.hear_of_account(key, told.account.as_ref());
+        if let Some(Left { requests, tokens, nothing_for }) = told.left.filter(|_| self.keys[key].health.concerns(lease.at.steady)) {
+            self.keys[key].provider_limits.said(lease.model.as_ref(), requests, tokens, nothing_for, moment.now);
+        }
+        let sign = Sign { outcome: told.outcome, model: lease.model.as_ref(), given: lease.at.steady, retry_after: told.retry_after };
         self.take_sign(key, &sign, moment);
         self.raise_key_alert(key, moment.now);
         self.raise_global_alert(moment.now);
@@ -130,19 +118,8 @@ impl Broker {
         self.durable = moment.durable;
         let id = KeyId { provider: record.provider.clone(), key: record.key_name.clone() };
         let key = self.known_key(&id)?;
-        sensible([record.input_tokens, record.output_tokens, record.cached_tokens], record.cost_usd)?;
-        let told = Told {
-            outcome: record.outcome.unwrap_or(Outcome::Ok),
-            model: record.model.as_ref(),
-            input_tokens: record.input_tokens,
-            output_tokens: record.output_tokens,
-            cached_tokens: record.cached_tokens,
-            cost: record.cost_usd,
-        };
-        if told.outcome == Outcome::Cancelled {
-            return Err(ErrorReply::new(ErrorCode::BadRequest, "what was cancelled was not used: there is nothing to record"));
-        }
-        let usage = self.usage(&id, &told);
+        let told = Told::recorded(record)?;
+        let usage = self.usage(&id, &told, told.model.as_ref());
         let outcome = told.outcome;
         self.emit(Event::Recorded(Recorded { key: id, caller: caller.uid, outcome, model: record.model.clone(), usage, at: moment.now }));
         self.reports += 1;
@@ -161,13 +138,13 @@ impl Broker {
         known.ok_or_else(|| ErrorReply::new(ErrorCode::UnknownKey, format!("no key `{id}` is configured")))
     }
 
-    fn usage(&self, key: &KeyId, told: &Told<'_>) -> Usage {
+    fn usage(&self, key: &KeyId, told: &Told, model: Option<&ModelName>) -> Usage {
         if told.outcome == Outcome::Cancelled {
             return Usage::default();
         }
         let (input, output) = (told.input_tokens.unwrap_or(0), told.output_tokens.unwrap_or(0));
         let cached = told.cached_tokens.unwrap_or(0).min(input);
-        let price = self.providers.get(&key.provider).and_then(|provider| price_of(&provider.policy, told.model));
+        let price = self.providers.get(&key.provider).and_then(|provider| price_of(&provider.policy, model));
         let cost = told.cost.or_else(|| price.map(|price| price.cost(input, cached, output)));
         let used = told.outcome == Outcome::Ok || input > 0 || output > 0;
         Usage { input_tokens: input, output_tokens: output, cached_tokens: cached, cost: cost.unwrap_or(Usd::ZERO), unpriced: cost.is_none() && used }
@@ -181,6 +158,19 @@ impl Broker {
             state = KeyState::CoolingDown;
         }
         Reported { provider: id.provider, key_name: id.key, cost_usd: usage.cost, priced: !usage.unpriced, duplicate, state }
+    }
+
+    /// The provider names the account of a key.
+    pub(super) fn hear_of_account(&mut self, key: KeyIx, account: Option<&AccountName>) {
+        if let Some(account) = account.filter(|account| self.keys[key].learned.as_ref() != Some(account)) {
+            self.emit(Event::AccountLearned { key: self.keys[key].id.clone(), account: account.clone() });
+        }
+    }
+
+    /// Whose API the provider speaks, by its name in the catalogue.
+    #[must_use]
+    pub fn kind_of(&self, provider: &ProviderName) -> Option<&'static str> {
+        self.providers.get(provider).map(|provider| provider.policy.kind)
     }
 
     /// Moves the states of the key and its account by what came of a request.

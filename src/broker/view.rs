@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use crate::broker::{Broker, KeyIx, ProviderEntry};
+use crate::health::left::LastSaid;
 use crate::id::{KeyId, KeyName, ProviderName};
 use crate::limits::Meter;
 use crate::money::Usd;
 use crate::protocol::error::{ErrorCode, ErrorReply};
-use crate::protocol::reply::{GlobalStatus, KeyHealth, KeyRow, KeyState, ProviderStatus};
+use crate::protocol::reply::{GlobalStatus, KeyHealth, KeyRow, KeyState, ProviderLeft, ProviderStatus};
 use crate::time::{Now, Steady};
 use crate::usage::Ledger;
 
@@ -78,6 +79,7 @@ impl Broker {
             last_used: entry.last_used,
             account,
             weight: entry.policy.as_ref().map_or(1, |policy| policy.weight),
+            provider_left: entry.provider_limits.last().map(|LastSaid { requests, tokens, at }| ProviderLeft { requests, tokens, at }),
         }
     }
 

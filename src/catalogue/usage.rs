@@ -75,9 +75,62 @@ static FORMS: [Form; 7] = [
     Form { sign: "/prompt_eval_count", input: &["/prompt_eval_count"], cached: &[], output: &["/eval_count"] },
 ];
 
-/// What an answer of the provider `kind` says was used; none where it says nothing. Pieces of a stream are not put together.
+/// Bodies up to this many bytes are parsed as a whole; of longer ones, and of those that were cut, only the counts are looked for.
+const WHOLE_MAX: usize = 64 * 1024;
+
+/// Where a body has an answer with counts in it: the body itself, and the events of streams that carry one.
+const PLACES: [&str; 3] = ["", "/message", "/response"];
+
+/// What the body of an answer of the provider `kind` says was used: one answer, a list of its pieces, or a stream of them
+/// (server-sent events, or a line each). None where it says nothing.
 #[must_use]
-pub fn read(kind: &str, body: &Value) -> Option<Usage> {
+pub fn of(kind: &str, body: &str) -> Option<Usage> {
+    let stream = || joined(body.lines().filter_map(piece).map(|piece| of_value(kind, &piece)));
+    if body.len() <= WHOLE_MAX {
+        if let Ok(whole) = serde_json::from_str(body) {
+            return of_value(kind, &whole);
+        }
+        if let Some(usage) = stream() {
+            return Some(usage);
+        }
+    }
+    last_counts(kind, body)
+}
+
+/// One piece of a stream.
+fn piece(line: &str) -> Option<Value> {
+    let text = line.strip_prefix("data:").unwrap_or(line).trim();
+    if text.starts_with('{') { serde_json::from_str(text).ok() } else { None }
+}
+
+fn of_value(kind: &str, value: &Value) -> Option<Usage> {
+    match value {
+        Value::Array(pieces) => joined(pieces.iter().map(|piece| of_value(kind, piece))),
+        value => joined(PLACES.iter().filter_map(|place| value.pointer(place)).map(|answer| read(kind, answer))),
+    }
+}
+
+/// The counts of a stream grow: each is as large as the largest that a piece tells.
+fn joined(pieces: impl Iterator<Item = Option<Usage>>) -> Option<Usage> {
+    pieces.flatten().reduce(|one, other| Usage {
+        input: one.input.max(other.input),
+        cached: one.cached.max(other.cached),
+        output: one.output.max(other.output),
+        cost: one.cost.max(other.cost),
+    })
+}
+
+/// The last counts that stand in a text which is not read as a whole: they come at the end of answers and of streams.
+fn last_counts(kind: &str, text: &str) -> Option<Usage> {
+    ["usageMetadata", "usage", "billed_units"].into_iter().find_map(|name| {
+        let (_, rest) = text.rsplit_once(&format!("\"{name}\""))?;
+        let value = serde_json::Deserializer::from_str(rest.trim_start().strip_prefix(':')?).into_iter::<Value>().next()?.ok()?;
+        read(kind, &serde_json::json!({ name: value }))
+    })
+}
+
+/// What one answer, or one piece of a stream, says was used.
+fn read(kind: &str, body: &Value) -> Option<Usage> {
     let number = |pointer: &&str| body.pointer(pointer).and_then(Value::as_u64);
     let sum = |pointers: &[&str]| pointers.iter().filter_map(number).fold(0, u64::saturating_add);
     let form = FORMS.iter().find(|form| number(&form.sign).is_some())?;
@@ -143,6 +196,31 @@ mod tests {
         assert_eq!(cost(json!({"total_cost": 0.5})), Some(Usd::from_dollars(0.5).unwrap()));
         assert_eq!(cost(json!(-1)), None);
         assert_eq!(cost(json!(null)), None);
+    }
+
+    #[test]
+    fn a_streams_counts_are_those_of_its_pieces() {
+        let counts = |kind: &str, body: &str| of(kind, body).map(|usage| (usage.input, usage.cached, usage.output));
+        let openai = "data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}],\"usage\":null}\n\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":10,\"completion_tokens\":5}}\n\ndata: [DONE]\n";
+        assert_eq!(counts("openai", openai), Some((10, 0, 5)));
+        let responses =
+            "event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"usage\":{\"input_tokens\":7,\"output_tokens\":3}}}\n";
+        assert_eq!(counts("openai", responses), Some((7, 0, 3)));
+        let anthropic = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":25,\"cache_read_input_tokens\":75,\"output_tokens\":1}}}\n\nevent: message_delta\ndata: {\"type\":\"message_delta\",\"usage\":{\"input_tokens\":25,\"output_tokens\":15}}\n";
+        assert_eq!(counts("anthropic", anthropic), Some((100, 75, 15)));
+        let gemini = r#"[{"usageMetadata":{"promptTokenCount":4,"candidatesTokenCount":1}},{"usageMetadata":{"promptTokenCount":4,"candidatesTokenCount":9}}]"#;
+        assert_eq!(counts("gemini", gemini), Some((4, 0, 9)));
+        let ollama = "{\"response\":\"Hi\",\"done\":false}\n{\"done\":true,\"prompt_eval_count\":8,\"eval_count\":2}\n";
+        assert_eq!(counts("ollama", ollama), Some((8, 0, 2)));
+    }
+
+    #[test]
+    fn a_body_that_is_long_or_cut_tells_its_last_counts() {
+        let long = format!("{{\"choices\":[\"{}\"],\"usage\":{{\"prompt_tokens\":10,\"completion_tokens\":5}}}}", "x".repeat(WHOLE_MAX));
+        assert_eq!(of("openai", &long).map(|usage| (usage.input, usage.output)), Some((10, 5)));
+        let cut = &long[WHOLE_MAX / 2..];
+        assert_eq!(of("openai", cut).map(|usage| usage.input), Some(10));
+        assert_eq!(of("openai", &long[..long.len() - 10]), None);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::client::buffer::Inbox;
 use crate::endpoint::{Endpoint, Stream, listen::Listener};
+use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::{KeyState, Lease, Reply, Reported, Response};
 use crate::protocol::request::{Op, Request};
 use crate::protocol::strategy::Strategy;
@@ -117,7 +118,7 @@ async fn converse(mut talk: Talk, heard: Heard) {
             Op::Select(select) => (format!("select {}", select.provider), Reply::Lease(grant(id))),
             Op::Report(report) => {
                 let tokens = report.input_tokens.map_or_else(String::new, |count| format!(" {count}"));
-                (format!("report {} {}{tokens}", report.lease, report.outcome), Reply::Reported(reported(false)))
+                (format!("report {} {}{tokens}", report.lease, report.outcome.map_or("response", Outcome::name)), Reply::Reported(reported(false)))
             }
             Op::Renew(_) => ("renew".to_owned(), Reply::Lease(Lease { expires: Timestamp::from_unix_millis(2_000), ..grant(id) })),
             other => (other.name().to_owned(), Reply::Done),

@@ -8,6 +8,7 @@ use crate::client::{Client, Error, blocking};
 use crate::id::{KeyName, LeaseId, ModelName, ProviderName};
 use crate::money::Usd;
 use crate::protocol::outcome::Outcome;
+use crate::protocol::provider::ProviderResponse;
 use crate::protocol::reply::{self, Reported};
 use crate::protocol::request::{KeyRef, Report};
 use crate::protocol::strategy::Strategy;
@@ -152,7 +153,13 @@ impl<C: GiveBack> Lease<C> {
     }
 
     fn settlement(&self, report: Report) -> Report {
-        Report { lease: self.touch(report.outcome).lease, ..report }
+        self.touched.store(true, Ordering::Relaxed);
+        Report { lease: self.grant.lease.clone(), ..report }
+    }
+
+    fn heard(&self, response: ProviderResponse) -> Report {
+        self.touched.store(true, Ordering::Relaxed);
+        Report::answered(self.grant.lease.clone(), response)
     }
 }
 
@@ -202,6 +209,15 @@ macro_rules! reports {
             /// As [`Lease::ok`].
             pub $($async)? fn rate_limited(&self, retry_after: Option<Duration>) -> Result<Reported, Error> {
                 self.client.report(self.limited(retry_after))$(.$await)?
+            }
+
+            /// Settles it by the provider's answer: the daemon reads from it what came of the request, what it used, and how long to
+            /// wait. Of a long body its end will do.
+            ///
+            /// # Errors
+            /// As [`Lease::ok`].
+            pub $($async)? fn respond(&self, response: ProviderResponse) -> Result<Reported, Error> {
+                self.client.report(self.heard(response))$(.$await)?
             }
 
             /// Settles it with all that a report can say; the report's own lease does not matter.

@@ -4,9 +4,9 @@ use std::io::{self, Write};
 
 use crate::ctl::console::Console;
 use crate::ctl::failure::Failure;
-use crate::ctl::print::{Cell, Side, Style, Table, Tone, against, ago, clean, until};
+use crate::ctl::print::{Cell, Side, Style, Table, Tone, against, ago, clean, counted, until};
 use crate::id::ProviderName;
-use crate::protocol::reply::{KeyRow, KeyState, Reply};
+use crate::protocol::reply::{KeyRow, KeyState, ProviderLeft, Reply};
 use crate::protocol::request::{self, Op};
 use crate::time::Timestamp;
 
@@ -45,8 +45,12 @@ fn render(keys: &[KeyRow], style: Style, now: Timestamp, out: &mut dyn Write) ->
     }
     table.write(style, out)?;
     for key in keys {
+        let mut note = |text: &str| writeln!(out, "{}: {text}", style.paint(Tone::Faint, format_args!("{}/{}", key.provider, key.key_name)));
         if let Some(reason) = key.reason.as_deref().filter(|reason| !reason.is_empty()) {
-            writeln!(out, "{}: {}", style.paint(Tone::Faint, format_args!("{}/{}", key.provider, key.key_name)), clean(reason))?;
+            note(&clean(reason))?;
+        }
+        if let Some(left) = &key.provider_left {
+            note(&left_words(left, now))?;
         }
     }
     Ok(())
@@ -63,6 +67,13 @@ fn row(key: &KeyRow, now: Timestamp) -> Vec<Cell> {
         key.last_used.map_or_else(|| "never".to_owned(), |used| ago(used, now)).into(),
         secret.unwrap_or_default().into(),
     ]
+}
+
+/// What its provider said is left of the provider's own limits.
+fn left_words(left: &ProviderLeft, now: Timestamp) -> String {
+    let counts = [(left.requests, "request"), (left.tokens, "token")];
+    let counts: Vec<String> = counts.into_iter().filter_map(|(count, noun)| count.map(|count| counted(count, noun))).collect();
+    format!("its provider leaves it {}, as it said {}", counts.join(" and "), ago(left.at, now))
 }
 
 /// What a state's colour is.
@@ -100,6 +111,7 @@ mod tests {
             last_used: Some("2026-01-01T00:00:00Z".parse().unwrap()),
             account: None,
             weight: 1,
+            provider_left: None,
         }
     }
 

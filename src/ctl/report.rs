@@ -1,31 +1,53 @@
 //! `gollmctl report`: what came of a lease.
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 
 use crate::ctl::console::Console;
 use crate::ctl::failure::Failure;
+use crate::ctl::http;
 use crate::ctl::keys::tone;
 use crate::ctl::print::{Style, Tone};
 use crate::id::{LeaseId, ModelName};
 use crate::money::Usd;
 use crate::protocol::outcome::Outcome;
+use crate::protocol::provider::ProviderResponse;
 use crate::protocol::reply::{Reply, Reported};
 use crate::protocol::request::{self, Op};
 use crate::time::span::Span;
 
+const HELP: &str = "\
+With --response the daemon reads the provider's own answer: what came of the
+request, the tokens it used, and how long to wait.
+
+Examples:
+  gollmctl report \"$lease\" --outcome ok --input-tokens 1000 --output-tokens 500
+  curl -si \"$base_url/chat/completions\" … | gollmctl report \"$lease\" --response -";
+
+/// Longest answer that is read from a file.
+const ANSWER_MAX: u64 = 64 * 1024 * 1024;
+
 /// Say what came of a lease
 #[derive(Args)]
-#[command(after_help = "Example:\n  gollmctl report \"$lease\" --outcome ok --input-tokens 1000 --output-tokens 500")]
+#[command(after_help = HELP)]
 pub(crate) struct Report {
     /// The lease, as `gollmctl select` gave it
     #[arg(value_name = "LEASE")]
     lease: LeaseId,
     /// What came of it
-    #[arg(long, value_parser = PossibleValuesParser::new(Outcome::ALL.map(|(name, _)| name)).try_map(|name| name.parse::<Outcome>()))]
-    outcome: Outcome,
+    #[arg(
+        long,
+        required_unless_present = "response",
+        value_parser = PossibleValuesParser::new(Outcome::ALL.map(|(name, _)| name)).try_map(|name| name.parse::<Outcome>())
+    )]
+    outcome: Option<Outcome>,
+    /// A file with the provider's answer as `curl -i` writes it, instead of --outcome; `-`: standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "outcome")]
+    response: Option<PathBuf>,
     /// The model that answered, if it is not the one that was selected for
     #[arg(long)]
     model: Option<ModelName>,
@@ -48,16 +70,18 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
-        match console.ask(Op::Report(self.into_request()))? {
+        let response = self.response.as_deref().map(answer_in).transpose()?;
+        match console.ask(Op::Report(self.into_request(response)))? {
             Reply::Reported(reported) => console.show(&reported, render_reported),
             _ => Err(Failure::unexpected("report")),
         }
     }
 
-    fn into_request(self) -> request::Report {
+    fn into_request(self, response: Option<ProviderResponse>) -> request::Report {
         request::Report {
             lease: self.lease,
             outcome: self.outcome,
+            response,
             model: self.model,
             input_tokens: self.input_tokens,
             output_tokens: self.output_tokens,
@@ -66,6 +90,19 @@ impl Report {
             retry_after_ms: self.retry_after.map(Span::millis),
         }
     }
+}
+
+/// The provider's answer in a file.
+fn answer_in(path: &Path) -> Result<ProviderResponse, Failure> {
+    let failed = |why: String| Failure::Input { what: format!("the answer in {} can't be read", path.display()), why };
+    let mut bytes = Vec::new();
+    let read = if path == Path::new("-") {
+        io::stdin().lock().take(ANSWER_MAX).read_to_end(&mut bytes)
+    } else {
+        File::open(path).and_then(|file| file.take(ANSWER_MAX).read_to_end(&mut bytes))
+    };
+    read.map_err(|why| failed(why.to_string()))?;
+    http::read(&bytes).map_err(|why| failed(why.to_string()))
 }
 
 fn render_reported(reported: &Reported, style: Style, out: &mut dyn Write) -> io::Result<()> {
@@ -93,11 +130,22 @@ mod tests {
     fn options_reach_the_request() {
         let line = "gollmctl report gl_abc --outcome rate_limited --retry-after 30s --cost 0.25";
         let Command::Report(report) = Arguments::try_parse_from(line.split(' ')).unwrap_or_else(|e| panic!("{e}")).command else { panic!() };
-        let request = report.into_request();
+        let request = report.into_request(None);
         assert_eq!(
             (request.outcome, request.retry_after_ms, request.cost_usd),
-            (Outcome::RateLimited, Some(30_000), Some(Usd::from_nanos(250_000_000)))
+            (Some(Outcome::RateLimited), Some(30_000), Some(Usd::from_nanos(250_000_000)))
         );
+    }
+
+    #[test]
+    fn a_report_has_an_outcome_or_an_answer() {
+        for (line, good) in [
+            ("gollmctl report gl_abc", false),
+            ("gollmctl report gl_abc --response -", true),
+            ("gollmctl report gl_abc --response - --outcome ok", false),
+        ] {
+            assert_eq!(Arguments::try_parse_from(line.split(' ')).is_ok(), good, "{line}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::oneshot::error::RecvError;
 
 use crate::access::Caller;
-use crate::broker::{Broker, Moment};
+use crate::broker::{Broker, Moment, Told};
 use crate::daemon::leasing::Held;
 use crate::daemon::state::{Durable, Shared, TICK_AWAITED};
 use crate::daemon::{admin, checker, leasing, status};
@@ -202,10 +202,16 @@ fn report(shared: &Arc<Shared>, caller: Caller, request: &Report) -> Answer {
         Ok(lease) => lease,
         Err(unknown) => return Answer::Now(Reply::Error(unknown)),
     };
-    if request.outcome == Outcome::AuthFailed {
+    // An answer of the provider is read before the lock is taken.
+    let kind = request.response.as_ref().and_then(|_| shared.lock().broker.kind_of(&lease.key.provider));
+    let told = match Told::of(request, kind.unwrap_or_default()) {
+        Ok(told) => told,
+        Err(refused) => return Answer::Now(Reply::Error(refused)),
+    };
+    if told.outcome == Outcome::AuthFailed {
         shared.suspect.notify_one();
     }
-    durable(shared, |broker, moment| broker.report(caller, &lease, request, moment).map(|reported: Reported| Reply::Reported(reported)))
+    durable(shared, |broker, moment| broker.report(caller, &lease, &told, moment).map(|reported: Reported| Reply::Reported(reported)))
 }
 
 fn renew(shared: &Arc<Shared>, caller: Caller, request: &Renew) -> Answer {

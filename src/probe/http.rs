@@ -5,8 +5,8 @@ use std::error::Error;
 use reqwest::{Certificate, Client, ClientBuilder, NoProxy, Proxy, redirect};
 
 use super::ProbeError;
-use super::answer::{Answer, BODY_MAX};
 use super::call::Call;
+use crate::catalogue::answer::{Answer, BODY_MAX};
 use crate::environment::Environment;
 
 /// This machine is never reached through a proxy.

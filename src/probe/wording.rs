@@ -1,8 +1,8 @@
 //! What people read of a live check.
 
-use super::answer::Answer;
 use super::redact::redact;
 use crate::catalogue::Provider;
+use crate::catalogue::answer::Answer;
 use crate::catalogue::shape::{self, Fit};
 use crate::protocol::reply::KeyVerdict;
 use crate::secret::Secret;

@@ -87,6 +87,8 @@ pub enum Reason {
     Excluded,
     /// On trial after a set-aside, and its one lease is out.
     OnTrial,
+    /// Its provider says that nothing is left of the provider's own limits.
+    ProviderLimited,
     /// As many leases in 60 minutes as its `rate_limit` allows.
     RateLimited,
     /// Its `cost_limit` of today is spent or reserved.
@@ -111,6 +113,7 @@ impl Reason {
             Reason::ModelDisabled => "the model is disabled for this provider",
             Reason::Excluded => "excluded by the request",
             Reason::OnTrial => "on trial, one lease is out",
+            Reason::ProviderLimited => "its provider has nothing left for it",
             Reason::RateLimited => "rate_limit reached",
             Reason::CostLimited => "cost_limit reached",
             Reason::GlobalRateLimited => "global_rate_limit reached",

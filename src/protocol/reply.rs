@@ -300,6 +300,19 @@ pub struct KeyRow {
     pub account: Option<AccountName>,
     /// Share in `random` and `round_robin`.
     pub weight: u32,
+    /// What its provider said last is left of the provider's own limits.
+    pub provider_left: Option<ProviderLeft>,
+}
+
+/// What a provider said is left of its own limits for a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderLeft {
+    /// Requests; null where it does not say.
+    pub requests: Option<u64>,
+    /// Tokens; null where it does not say.
+    pub tokens: Option<u64>,
+    /// When it said so.
+    pub at: Timestamp,
 }
 
 /// Usage.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{AccountName, KeyName, LeaseId, ModelName, ProviderName, SessionName};
 use crate::money::Usd;
 use crate::protocol::outcome::Outcome;
+use crate::protocol::provider::ProviderResponse;
 use crate::protocol::strategy::Strategy;
 use crate::secret::{Secret, to_wire};
 use crate::time::Timestamp;
@@ -173,8 +174,13 @@ pub struct Estimate {
 pub struct Report {
     /// The lease, as `select` gave it.
     pub lease: LeaseId,
-    /// What came of it.
-    pub outcome: Outcome,
+    /// What came of it; not beside `response`.
+    #[serde(default)]
+    pub outcome: Option<Outcome>,
+    /// What the provider answered: the daemon reads from it what came of the request, what it used, and how long to wait, as
+    /// far as the fields below do not say it.
+    #[serde(default)]
+    pub response: Option<ProviderResponse>,
     /// The model that answered; absent: the one that was selected for.
     #[serde(default)]
     pub model: Option<ModelName>,
@@ -199,7 +205,24 @@ impl Report {
     /// `outcome` and nothing else.
     #[must_use]
     pub const fn of(lease: LeaseId, outcome: Outcome) -> Self {
-        Self { lease, outcome, model: None, input_tokens: None, output_tokens: None, cached_tokens: None, cost_usd: None, retry_after_ms: None }
+        let (outcome, response) = (Some(outcome), None);
+        Self {
+            lease,
+            outcome,
+            response,
+            model: None,
+            input_tokens: None,
+            output_tokens: None,
+            cached_tokens: None,
+            cost_usd: None,
+            retry_after_ms: None,
+        }
+    }
+
+    /// What the provider answered, for the daemon to read.
+    #[must_use]
+    pub fn answered(lease: LeaseId, response: ProviderResponse) -> Self {
+        Self { outcome: None, response: Some(response), ..Self::of(lease, Outcome::Ok) }
     }
 }
 

@@ -25,6 +25,7 @@ mod old_store;
 mod pages;
 mod programs;
 mod reload;
+mod response;
 mod secrets;
 mod selection;
 mod understanding;

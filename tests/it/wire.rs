@@ -110,7 +110,7 @@ fn status_and_keys(lines: &mut Lines, site: &Site, pid: u32) {
     time(&status["started"]);
     let row = lines.row("openai", "primary");
     let columns = "provider key_name enabled state until reason last_four fingerprint rate_limit requests_last_hour cost_limit cost_today_usd \
-                   reserved_usd requests_total last_used account weight";
+                   reserved_usd requests_total last_used account weight provider_left";
     has_fields(&row, columns);
     assert_eq!((&row["last_four"], &row["account"], &row["weight"], &row["until"]), (&json!("mary"), &json!("org-1"), &json!(1), &Value::Null));
     assert_eq!((nanos(&row["cost_today_usd"]), nanos(&row["reserved_usd"]), &row["requests_last_hour"]), (60_000_000, 0, &json!(1)));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use crate::access::Caller;
-use crate::broker::{Broker, Grant, Moment, Record, Selected, Served, Shelf};
+use crate::broker::{Broker, Grant, Moment, Record, Selected, Served, Shelf, Told};
 use crate::event::{self, Event};
 use crate::id::{KeyId, Uid};
 use crate::money::Usd;
@@ -202,8 +202,8 @@ impl World {
     }
 
     pub(super) fn report_as(&mut self, caller: Caller, grant: &Grant, outcome: Outcome) -> Result<Reported, ErrorReply> {
-        let report = Report::of("gl_x".parse().unwrap(), outcome);
-        let reported = self.decide(|broker, moment| broker.report(caller, &grant.lease, &report, moment));
+        let told = Told::of(&Report::of("gl_x".parse().unwrap(), outcome), "openai").unwrap();
+        let reported = self.decide(|broker, moment| broker.report(caller, &grant.lease, &told, moment));
         self.flush();
         reported
     }
@@ -214,7 +214,8 @@ impl World {
 
     pub(super) fn report_cost(&mut self, grant: &Grant, cost: Usd) -> Reported {
         let report = Report { cost_usd: Some(cost), ..Report::of("gl_x".parse().unwrap(), Outcome::Ok) };
-        let reported = self.decide(|broker, moment| broker.report(client(1000), &grant.lease, &report, moment)).unwrap();
+        let told = Told::of(&report, "openai").unwrap();
+        let reported = self.decide(|broker, moment| broker.report(client(1000), &grant.lease, &told, moment)).unwrap();
         self.flush();
         reported
     }

@@ -13,13 +13,35 @@ pub const BODY_MAX: usize = 64 * 1024;
 /// Longer waits than this are not believed.
 const WAIT_MAX: Duration = Duration::from_secs(31 * 86_400);
 
-/// An answer. It may echo the key: nothing of it is shown but through [`super::redact`].
+/// An answer. It may echo the key: nothing of it is shown but through `probe::redact`.
 pub struct Answer {
     status: u16,
     headers: Vec<(String, String)>,
     text: String,
     body: Body,
 }
+
+/// What a provider says is left of its own limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Left {
+    /// Requests that it still takes.
+    pub requests: Option<u64>,
+    /// Tokens that it still takes; where it counts several kinds, of the scarcest.
+    pub tokens: Option<u64>,
+    /// How long it takes nothing: until the last of the limits with nothing left begins anew.
+    pub nothing_for: Option<Duration>,
+}
+
+/// Headers with a limit: what is left of it, when it begins anew, and whether it counts requests.
+const LIMITS: [(&str, &str, bool); 6] = [
+    // OpenAI, Groq and others with its API.
+    ("x-ratelimit-remaining-requests", "x-ratelimit-reset-requests", true),
+    ("x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens", false),
+    ("anthropic-ratelimit-requests-remaining", "anthropic-ratelimit-requests-reset", true),
+    ("anthropic-ratelimit-tokens-remaining", "anthropic-ratelimit-tokens-reset", false),
+    ("anthropic-ratelimit-input-tokens-remaining", "anthropic-ratelimit-input-tokens-reset", false),
+    ("anthropic-ratelimit-output-tokens-remaining", "anthropic-ratelimit-output-tokens-reset", false),
+];
 
 /// What a body turned out to be.
 #[derive(PartialEq)]
@@ -113,6 +135,31 @@ impl Answer {
         millis().or_else(after).or_else(delay).filter(|wait| *wait <= WAIT_MAX)
     }
 
+    /// What the provider says is left of its limits; none where it says nothing.
+    #[must_use]
+    pub fn left(&self) -> Option<Left> {
+        let mut found: Option<Left> = None;
+        for (remaining, reset, requests) in LIMITS {
+            let Some(count) = self.header(remaining).and_then(|count| count.trim().parse::<u64>().ok()) else { continue };
+            let left = found.get_or_insert_default();
+            let place = if requests { &mut left.requests } else { &mut left.tokens };
+            *place = Some(place.map_or(count, |other| other.min(count)));
+            if count == 0 {
+                left.nothing_for = left.nothing_for.max(self.header(reset).and_then(|reset| self.until(reset)).filter(|wait| *wait <= WAIT_MAX));
+            }
+        }
+        found
+    }
+
+    /// A span as Go writes it (`6m0s`, `1.5s`, `120ms`), seconds, or a moment (RFC 3339), from the answer's own `Date` on.
+    fn until(&self, reset: &str) -> Option<Duration> {
+        if let Ok(moment) = reset.parse::<jiff::Timestamp>() {
+            let now = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(self.header("date")?).ok()?;
+            return Some(Duration::try_from(moment.duration_since(now)).unwrap_or(Duration::ZERO));
+        }
+        seconds(reset, 1.0).or_else(|| go_span(reset))
+    }
+
     /// A date is measured from the answer's own `Date`: the provider's clock, on both sides.
     fn until_date(&self) -> Option<Duration> {
         let date = |name: &str| jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(self.header(name)?).ok();
@@ -145,6 +192,28 @@ fn children<'a>(value: &'a Value, step: &str) -> Vec<&'a Value> {
         (Value::Object(fields), step) => fields.get(step).into_iter().collect(),
         _ => Vec::new(),
     }
+}
+
+/// A span of time as Go's `time.Duration` writes it.
+fn go_span(text: &str) -> Option<Duration> {
+    let mut rest = text.trim();
+    let mut total = Duration::ZERO;
+    while !rest.is_empty() {
+        let (number, tail) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit() && c != '.')?);
+        let (unit, next) = tail.split_at(tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len()));
+        let per_second = match unit {
+            "h" => 1.0 / 3600.0,
+            "m" => 1.0 / 60.0,
+            "s" => 1.0,
+            "ms" => 1e3,
+            "us" | "µs" => 1e6,
+            "ns" => 1e9,
+            _ => return None,
+        };
+        total = total.checked_add(seconds(number, per_second)?)?;
+        rest = next;
+    }
+    (!text.trim().is_empty()).then_some(total)
 }
 
 fn seconds(number: &str, per_second: f64) -> Option<Duration> {
@@ -180,6 +249,33 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_is_read_as_each_provider_sends_it() {
+        let left = |headers: &[(&str, &str)]| Answer::new(200, headers.iter().copied(), b"{}").left();
+        let openai = [
+            ("x-ratelimit-remaining-requests", "59"),
+            ("x-ratelimit-remaining-tokens", "0"),
+            ("x-ratelimit-reset-requests", "1s"),
+            ("x-ratelimit-reset-tokens", "1m30.5s"),
+        ];
+        let nothing_for = Some(Duration::from_millis(90_500));
+        assert_eq!(left(&openai), Some(Left { requests: Some(59), tokens: Some(0), nothing_for }));
+        let anthropic = [
+            ("anthropic-ratelimit-requests-remaining", "0"),
+            ("anthropic-ratelimit-requests-reset", "2026-01-01T00:00:20Z"),
+            ("anthropic-ratelimit-input-tokens-remaining", "900"),
+            ("anthropic-ratelimit-output-tokens-remaining", "70"),
+            ("date", "Thu, 01 Jan 2026 00:00:00 GMT"),
+        ];
+        assert_eq!(left(&anthropic), Some(Left { requests: Some(0), tokens: Some(70), nothing_for: Some(Duration::from_secs(20)) }));
+        assert_eq!(left(&[]), None);
+        let nonsense = [("x-ratelimit-remaining-requests", "0"), ("x-ratelimit-reset-requests", "soon")];
+        assert_eq!(left(&nonsense), Some(Left { requests: Some(0), tokens: None, nothing_for: None }));
+        for (text, millis) in [("120ms", Some(120)), ("6m0s", Some(360_000)), ("1h2m3s", Some(3_723_000)), ("", None), ("s", None), ("1x", None)] {
+            assert_eq!(go_span(text).map(|span| span.as_millis()), millis, "{text}");
+        }
+    }
+
+    #[test]
     fn an_account_is_named_by_headers_or_by_a_field() {
         let openai = crate::catalogue::find("openai").unwrap();
         let account = |headers: &[(&str, &str)]| Answer::new(200, headers.iter().copied(), b"{}").account(openai).map(|name| name.to_string());
@@ -201,11 +297,12 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn any_bytes_are_an_answer(status in 0_u16..1000, value in ".{0,40}", body in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
-            let headers = [("retry-after", value.as_str()), ("date", value.as_str()), ("retry-after-ms", value.as_str())];
+            let names = ["retry-after", "date", "retry-after-ms", "x-ratelimit-reset-tokens"];
+            let headers = names.map(|name| (name, value.as_str())).into_iter().chain([("x-ratelimit-remaining-tokens", "0")]);
             let answer = Answer::new(status, headers, &body);
             for kind in crate::catalogue::all() {
-                let judgement = crate::probe::classify::judge(kind.name, &answer);
-                drop((judgement, answer.account(kind), answer.message(), answer.retry_after()));
+                let judgement = crate::catalogue::classify::judge(kind.name, &answer);
+                drop((judgement, answer.account(kind), answer.message(), answer.retry_after(), answer.left()));
             }
         }
     }

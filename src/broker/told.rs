@@ -1,0 +1,180 @@
+//! What a caller tells of a request: in so many words, or by the provider's answer, which is read here.
+
+use std::time::Duration;
+
+use crate::broker::cost::sensible;
+use crate::catalogue;
+use crate::catalogue::answer::{Answer, Left};
+use crate::catalogue::classify::judge;
+use crate::catalogue::usage;
+use crate::id::{AccountName, ModelName};
+use crate::money::Usd;
+use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::outcome::Outcome;
+use crate::protocol::provider::ProviderResponse;
+use crate::protocol::request::{Record, Report};
+
+/// What a report or a record tells of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// What came of it.
+    pub outcome: Outcome,
+    /// The model that answered.
+    pub model: Option<ModelName>,
+    /// Was the model read from the provider's answer, which names a version of the one that was asked for?
+    pub versioned: bool,
+    /// Tokens sent, cached ones included.
+    pub input_tokens: Option<u64>,
+    /// Tokens answered.
+    pub output_tokens: Option<u64>,
+    /// Input tokens from the provider's cache.
+    pub cached_tokens: Option<u64>,
+    /// What it cost, where somebody knows better than the price list.
+    pub cost: Option<Usd>,
+    /// How long the provider asked to wait.
+    pub retry_after: Option<Duration>,
+    /// The account that the provider names.
+    pub account: Option<AccountName>,
+    /// What the provider says is left of its limits.
+    pub left: Option<Left>,
+}
+
+/// What an answer of the provider says, as far as the caller does not say it.
+struct Heard {
+    outcome: Outcome,
+    usage: Option<usage::Usage>,
+    retry_after: Option<Duration>,
+    account: Option<AccountName>,
+    model: Option<ModelName>,
+    left: Option<Left>,
+}
+
+impl Heard {
+    fn of(kind: &str, response: &ProviderResponse) -> Self {
+        let body = response.body.as_deref().unwrap_or_default();
+        let headers = response.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let answer = Answer::new(response.status, headers, body.as_bytes());
+        // A success need not be one JSON text: it may be a stream, or the end of one. What was not the provider's API, such as a
+        // page of some gateway's, is taken for its failure.
+        let success = (200..300).contains(&answer.status()) && !answer.is_page();
+        let outcome = judge(kind, &answer).outcome.unwrap_or(if success { Outcome::Ok } else { Outcome::ServerError });
+        let model = answer.at("/model").first().and_then(|model| model.as_str()?.parse().ok());
+        let account = catalogue::find(kind).and_then(|provider| answer.account(provider));
+        let usage = if outcome == Outcome::Ok { usage::of(kind, body) } else { None };
+        Self { outcome, usage, retry_after: answer.retry_after(), account, model, left: answer.left() }
+    }
+}
+
+impl Told {
+    /// What a report tells, of a request to a provider whose API is that of `kind`.
+    ///
+    /// # Errors
+    /// It names no outcome, or one beside an answer, or what no request can have used.
+    pub fn of(report: &Report, kind: &str) -> Result<Self, ErrorReply> {
+        let heard = match (report.outcome, &report.response) {
+            (Some(outcome), None) => Heard { outcome, usage: None, retry_after: None, account: None, model: None, left: None },
+            (None, Some(response)) => Heard::of(kind, response),
+            _ => return Err(ErrorReply::new(ErrorCode::BadRequest, "a report has either an `outcome` or the provider's `response`")),
+        };
+        let usage = heard.usage;
+        let told = Self {
+            outcome: heard.outcome,
+            versioned: report.model.is_none() && heard.model.is_some(),
+            model: report.model.clone().or(heard.model),
+            input_tokens: report.input_tokens.or_else(|| usage.map(|usage| usage.input)),
+            output_tokens: report.output_tokens.or_else(|| usage.map(|usage| usage.output)),
+            cached_tokens: report.cached_tokens.or_else(|| usage.map(|usage| usage.cached)),
+            cost: report.cost_usd.or_else(|| usage.and_then(|usage| usage.cost)),
+            retry_after: report.retry_after_ms.map(Duration::from_millis).or(heard.retry_after),
+            account: heard.account,
+            left: heard.left,
+        };
+        told.sensible()
+    }
+
+    /// What a record tells.
+    ///
+    /// # Errors
+    /// It tells what no request can have used, or of one that was not made.
+    pub fn recorded(record: &Record) -> Result<Self, ErrorReply> {
+        let told = Self {
+            outcome: record.outcome.unwrap_or(Outcome::Ok),
+            model: record.model.clone(),
+            versioned: false,
+            input_tokens: record.input_tokens,
+            output_tokens: record.output_tokens,
+            cached_tokens: record.cached_tokens,
+            cost: record.cost_usd,
+            retry_after: None,
+            account: None,
+            left: None,
+        };
+        if told.outcome == Outcome::Cancelled {
+            return Err(ErrorReply::new(ErrorCode::BadRequest, "what was cancelled was not used: there is nothing to record"));
+        }
+        told.sensible()
+    }
+
+    fn sensible(self) -> Result<Self, ErrorReply> {
+        sensible([self.input_tokens, self.output_tokens, self.cached_tokens], self.cost)?;
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn response(status: u16, headers: &[(&str, &str)], body: &str) -> ProviderResponse {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        ProviderResponse { status, headers, body: Some(body.to_owned()) }
+    }
+
+    fn told(kind: &str, response: ProviderResponse) -> Told {
+        Told::of(&Report::answered("gl_x".parse().unwrap(), response), kind).unwrap()
+    }
+
+    #[test]
+    fn an_answer_tells_outcome_tokens_model_and_account() {
+        let body = r#"{"model":"gpt-4-0613","usage":{"prompt_tokens":1000,"completion_tokens":500,"prompt_tokens_details":{"cached_tokens":200}}}"#;
+        let told = told("openai", response(200, &[("OpenAI-Organization", "org-a")], body));
+        assert_eq!((told.outcome, told.input_tokens, told.output_tokens, told.cached_tokens), (Outcome::Ok, Some(1000), Some(500), Some(200)));
+        assert_eq!((told.model, told.account), (Some("gpt-4-0613".parse().unwrap()), Some("org-a".parse().unwrap())));
+    }
+
+    #[test]
+    fn a_refusal_tells_what_its_provider_means_by_it() {
+        let limited = told("openai", response(429, &[("retry-after", "7")], r#"{"error":{"code":"rate_limit_exceeded"}}"#));
+        assert_eq!((limited.outcome, limited.retry_after), (Outcome::RateLimited, Some(Duration::from_secs(7))));
+        assert_eq!(told("openai", response(429, &[], r#"{"error":{"code":"insufficient_quota"}}"#)).outcome, Outcome::QuotaExhausted);
+        assert_eq!(told("anthropic", response(529, &[], r#"{"error":{"type":"overloaded_error"}}"#)).outcome, Outcome::Overloaded);
+        assert_eq!(told("openai", response(302, &[], "")).outcome, Outcome::ServerError);
+    }
+
+    #[test]
+    fn what_the_caller_says_wins_over_the_answer() {
+        let body = r#"{"usage":{"prompt_tokens":1000,"completion_tokens":500}}"#;
+        let report = Report {
+            input_tokens: Some(7),
+            model: Some("mine".parse().unwrap()),
+            ..Report::answered("gl_x".parse().unwrap(), response(200, &[], body))
+        };
+        let told = Told::of(&report, "openai").unwrap();
+        assert_eq!((told.input_tokens, told.output_tokens, told.model), (Some(7), Some(500), Some("mine".parse().unwrap())));
+    }
+
+    #[test]
+    fn an_outcome_and_an_answer_are_one_too_many_and_neither_is_too_few() {
+        let both = Report { outcome: Some(Outcome::Ok), ..Report::answered("gl_x".parse().unwrap(), response(200, &[], "")) };
+        let none = Report { outcome: None, ..Report::of("gl_x".parse().unwrap(), Outcome::Ok) };
+        for report in [both, none] {
+            assert_eq!(Told::of(&report, "openai").unwrap_err().code, ErrorCode::BadRequest);
+        }
+        let absurd = told_or_code(r#"{"usage":{"prompt_tokens":9000000000000,"completion_tokens":1}}"#);
+        assert_eq!(absurd, Err(ErrorCode::BadRequest));
+    }
+
+    fn told_or_code(body: &str) -> Result<Told, ErrorCode> {
+        Told::of(&Report::answered("gl_x".parse().unwrap(), response(200, &[], body)), "openai").map_err(|why| why.code)
+    }
+}

@@ -5,6 +5,7 @@ mod env;
 mod fields;
 mod file;
 pub mod problem;
+pub mod prices;
 mod provider;
 pub mod secrets;
 pub mod show;
@@ -155,6 +156,7 @@ pub fn load(file: Option<&Path>, env: &Environment) -> Result<Settings, ConfigEr
         let file = path.display();
         settings.warnings.push(format!("{file} can be changed by others (mode {mode:04o}), who can send keys elsewhere with it: chmod go-w {file}"));
     }
+    settings.policy.prices = prices::beside(path)?;
     settings.fetched = Fetched::from_sources(&settings.secrets, env);
     warn::look_at_secrets(&mut settings);
     Ok(settings)

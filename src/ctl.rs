@@ -14,7 +14,9 @@ mod http;
 mod key;
 mod keys;
 mod pages;
+mod prices;
 mod print;
+mod providers;
 mod report;
 mod select;
 mod stats;
@@ -74,6 +76,8 @@ fn run(command: Command, console: &mut Console<'_>) -> Result<(), Failure> {
         Command::Validate(validate) => validate.run(console),
         Command::Health => health::run(console),
         Command::Whoami => whoami::run(console),
+        Command::Providers(providers) => providers.run(console),
+        Command::Prices(prices) => prices.run(console),
         Command::Reload => key::reload(console),
         Command::Config(config) => config.run(console),
         Command::Completions(completions) => completions.run(console),

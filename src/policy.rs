@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::catalogue::prices::Price;
+use crate::catalogue::prices::{Price, PriceList};
 use crate::id::{AccountName, InvalidName, KeyId, KeyName, ModelName, ProviderName};
 use crate::money::Usd;
 use crate::protocol::strategy::Strategy;
@@ -27,6 +27,8 @@ pub struct Policy {
     pub fallback_chain: Vec<ProviderName>,
     /// Models that stand in for each other when another provider is fallen back to.
     pub equivalent_models: Vec<Vec<ModelId>>,
+    /// What models cost where their provider's entry says nothing.
+    pub prices: PriceList,
     /// Leases in any 60 minutes, over all keys.
     pub global_rate_limit: Option<u64>,
     /// Dollars in a UTC day, over all keys.
@@ -117,6 +119,13 @@ pub struct ModelPolicy {
 }
 
 impl Policy {
+    /// The price of a model: the configured one, else the list's.
+    #[must_use]
+    pub fn price(&self, provider: &ProviderPolicy, model: &ModelName) -> Option<Price> {
+        let configured = provider.model(model).and_then(|model| model.price);
+        configured.or_else(|| self.prices.lookup(provider.kind, model.as_str()))
+    }
+
     /// The provider of that name.
     #[must_use]
     pub fn provider(&self, name: &ProviderName) -> Option<&ProviderPolicy> {

@@ -40,6 +40,12 @@ _gollmctl() {
             gollmctl,man)
                 cmd="gollmctl__subcmd__man"
                 ;;
+            gollmctl,prices)
+                cmd="gollmctl__subcmd__prices"
+                ;;
+            gollmctl,providers)
+                cmd="gollmctl__subcmd__providers"
+                ;;
             gollmctl,reload)
                 cmd="gollmctl__subcmd__reload"
                 ;;
@@ -86,7 +92,7 @@ _gollmctl() {
 
     case "${cmd}" in
         gollmctl)
-            opts="-h -V --socket --json --help --version status keys key select exec explain report stats validate health whoami reload config completions man"
+            opts="-h -V --socket --json --help --version status keys key select exec explain report stats validate health whoami providers prices reload config completions man"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -448,6 +454,46 @@ _gollmctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        gollmctl__subcmd__prices)
+            opts="-h --yaml --config --socket --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        gollmctl__subcmd__providers)
+            opts="-h --socket --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --socket)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -39,6 +39,8 @@ complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "stats" -d 'Show r
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "validate" -d 'Ask the providers whether they take their keys'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "health" -d 'Show which keys are healthy, and since when'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "whoami" -d 'Show who the daemon takes you for, and what you may do'
+complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "providers" -d 'Show the providers that gollm knows; needs no daemon'
+complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "prices" -d 'Show what models cost; needs no daemon'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "reload" -d 'Let the daemon read its configuration again'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "config" -d 'Look at the configuration; needs no daemon'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "completions" -d 'Write a shell\'s completions of this command'
@@ -168,6 +170,14 @@ complete -c gollmctl -n "__fish_gollmctl_using_subcommand health" -s h -l help -
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand whoami" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand whoami" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand whoami" -s h -l help -d 'Print help'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand providers" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand providers" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand providers" -s h -l help -d 'Print help'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand prices" -l config -d 'The configuration file, instead of where it is looked for' -r -F
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand prices" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand prices" -l yaml -d 'Write the price list as a file that can replace it'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand prices" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand prices" -s h -l help -d 'Print help'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand reload" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand reload" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand reload" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -2,7 +2,7 @@
 //! go by it.
 
 use crate::access::Caller;
-use crate::broker::cost::{estimated, price_of, sensible};
+use crate::broker::cost::{estimated, sensible};
 use crate::broker::{Broker, KeyIx, ProviderEntry};
 use crate::event::SessionId;
 use crate::health::account::OnTrial;
@@ -128,7 +128,7 @@ impl Broker {
             }
             model => (model, false),
         };
-        let estimate = estimated(query.request.estimate, || price_of(policy, model));
+        let estimate = estimated(query.request.estimate, || model.and_then(|model| self.policy.price(policy, model)));
         Ask { model, model_disabled, estimate, exclude: query.request.exclude.as_deref().unwrap_or_default(), now: query.now }
     }
 

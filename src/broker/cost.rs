@@ -1,20 +1,12 @@
 //! What requests cost, and what none can cost.
 
-use crate::catalogue::prices::{self, Price};
-use crate::id::ModelName;
+use crate::catalogue::prices::Price;
 use crate::money::{USD_MAX, Usd};
-use crate::policy::ProviderPolicy;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::request::Estimate;
 
 /// Tokens that one request can have, at most.
 const TOKENS_MAX: u64 = 1_000_000_000_000;
-
-/// The price of a model: the configured one, else the built-in list's.
-pub(super) fn price_of(provider: &ProviderPolicy, model: Option<&ModelName>) -> Option<Price> {
-    let model = model?;
-    provider.model(model).and_then(|model| model.price).or_else(|| prices::lookup(provider.kind, model.as_str()))
-}
 
 /// What a select's estimate comes to; `price` is asked only where it is in tokens.
 pub(super) fn estimated(estimate: Option<Estimate>, price: impl FnOnce() -> Option<Price>) -> Usd {

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::access::Caller;
-use crate::broker::cost::price_of;
 use crate::broker::select::Grant;
 use crate::broker::told::Told;
 use crate::broker::{Broker, KeyIx, Moment};
@@ -144,7 +143,8 @@ impl Broker {
         }
         let (input, output) = (told.input_tokens.unwrap_or(0), told.output_tokens.unwrap_or(0));
         let cached = told.cached_tokens.unwrap_or(0).min(input);
-        let price = self.providers.get(&key.provider).and_then(|provider| price_of(&provider.policy, model));
+        let provider = self.providers.get(&key.provider);
+        let price = provider.zip(model).and_then(|(provider, model)| self.policy.price(&provider.policy, model));
         let cost = told.cost.or_else(|| price.map(|price| price.cost(input, cached, output)));
         let used = told.outcome == Outcome::Ok || input > 0 || output > 0;
         Usage { input_tokens: input, output_tokens: output, cached_tokens: cached, cost: cost.unwrap_or(Usd::ZERO), unpriced: cost.is_none() && used }

@@ -2,6 +2,9 @@
 
 mod table;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use crate::money::Usd;
 
 /// The day the built-in prices were compiled. They are estimates: the configuration may name better ones.
@@ -11,7 +14,7 @@ pub const COMPILED: &str = "2026-11-23";
 const ANY_MODEL: &str = "*";
 
 /// The price of a model, in dollars a thousand tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Price {
     /// Tokens sent.
     pub input: Usd,
@@ -32,10 +35,59 @@ impl Price {
     }
 }
 
+/// What models cost where the configuration says nothing: the built-in list, or a file's in its place.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PriceList(Option<Arc<Listed>>);
+
+/// A list that replaces the built-in one.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Listed {
+    /// The day for which it holds, as its file says it.
+    pub date: Option<String>,
+    /// By kind of provider and model.
+    pub prices: BTreeMap<String, BTreeMap<String, Price>>,
+}
+
+impl From<Listed> for PriceList {
+    fn from(listed: Listed) -> Self {
+        Self(Some(Arc::new(listed)))
+    }
+}
+
+impl PriceList {
+    /// The price of a model of the provider `kind`: by its exact name, or by its name without a date at the end
+    /// (`-20240229`, `-2024-08-06`), never by a likeness.
+    #[must_use]
+    pub fn lookup(&self, kind: &str, model: &str) -> Option<Price> {
+        let Some(listed) = &self.0 else { return lookup(kind, model) };
+        let models = listed.prices.get(kind)?;
+        let dated = || without_date(model).and_then(|name| models.get(name));
+        models.get(model).or_else(dated).or_else(|| models.get(ANY_MODEL)).copied()
+    }
+
+    /// The day for which it holds, where it says one.
+    #[must_use]
+    pub fn date(&self) -> Option<&str> {
+        match &self.0 {
+            Some(listed) => listed.date.as_deref(),
+            None => Some(COMPILED),
+        }
+    }
+
+    /// Every price: kind of provider, model, price.
+    pub fn all(&self) -> impl Iterator<Item = (&str, &str, Price)> {
+        let built_in = if self.0.is_none() { table::PRICES } else { &[] };
+        let built_in = built_in.iter().flat_map(|(kind, models)| models.iter().map(|(model, price)| (*kind, *model, *price)));
+        let listed = self.0.iter().flat_map(|listed| &listed.prices);
+        let listed = listed.flat_map(|(kind, models)| models.iter().map(|(model, price)| (kind.as_str(), model.as_str(), *price)));
+        built_in.chain(listed)
+    }
+}
+
 /// The built-in price of a model of the provider `kind`: by its exact name, or by its name without a date at the end
 /// (`-20240229`, `-2024-08-06`), never by a likeness.
 #[must_use]
-pub fn lookup(kind: &str, model: &str) -> Option<Price> {
+fn lookup(kind: &str, model: &str) -> Option<Price> {
     let (_, models) = table::PRICES.iter().find(|(name, _)| *name == kind)?;
     let exact = |wanted: &str| models.iter().find(|(name, _)| *name == wanted).map(|(_, price)| *price);
     exact(model).or_else(|| exact(without_date(model)?)).or_else(|| exact(ANY_MODEL))
@@ -66,6 +118,20 @@ mod tests {
         assert_eq!(without_date("model-24-08-06"), None);
         assert_eq!(lookup("openai", "gpt-4o-2099-01-31"), lookup("openai", "gpt-4o"));
         assert!(lookup("openai", "gpt-4o").is_some());
+    }
+
+    #[test]
+    fn a_list_of_ones_own_replaces_the_built_in_one() {
+        let own = Price { input: Usd::from_nanos(5), output: Usd::from_nanos(7), cached_input: None };
+        let prices = BTreeMap::from([("openai".to_owned(), BTreeMap::from([("gpt-4o".to_owned(), own), ("mine".to_owned(), own)]))]);
+        let list = PriceList::from(Listed { date: Some("2027-01-01".to_owned()), prices });
+        assert_eq!((list.lookup("openai", "gpt-4o-2024-08-06"), list.lookup("openai", "mine")), (Some(own), Some(own)));
+        assert_eq!(list.lookup("openai", "gpt-4.1"), None);
+        assert_eq!((list.date(), list.all().count()), (Some("2027-01-01"), 2));
+        let built_in = PriceList::default();
+        assert_eq!(built_in.lookup("openai", "gpt-4o"), lookup("openai", "gpt-4o"));
+        assert_eq!(built_in.date(), Some(COMPILED));
+        assert!(built_in.all().count() > 200);
     }
 
     #[test]

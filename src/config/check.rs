@@ -11,6 +11,7 @@ use super::secrets::Fetched;
 use super::tree::Node;
 use super::value::{Wrong, dollars, flag, name, quoted, share, span, strategy, whole, word};
 use super::{MasterSetting, Settings};
+use crate::catalogue::prices::PriceList;
 use crate::id::ProviderName;
 use crate::policy::{ModelId, Policy, RATES};
 use crate::protocol::strategy::Strategy;
@@ -50,6 +51,7 @@ fn defaults() -> Settings {
             providers: Vec::new(),
             fallback_chain: Vec::new(),
             equivalent_models: Vec::new(),
+            prices: PriceList::default(),
             global_rate_limit: None,
             daily_cost_limit: None,
             cost_alert_threshold: 0.8,

@@ -89,6 +89,10 @@ pub(super) const GLOBAL: Section = Section {
     ],
 };
 
+/// A model in a file of prices.
+pub(super) const PRICE: Section =
+    Section { fields: &[field("input_cost_per_1k_tokens"), field("output_cost_per_1k_tokens"), field("cached_input_cost_per_1k_tokens")] };
+
 /// `master`
 pub(super) const MASTER: Section = Section { fields: &[field_or("source", "auto")] };
 

@@ -137,7 +137,7 @@ fn models(provider: &Fields<'_>, findings: &mut Findings) -> Vec<ModelPolicy> {
 }
 
 /// A price needs both sides; a model may have none.
-fn price(model: &Fields<'_>, findings: &mut Findings) -> Option<Price> {
+pub(super) fn price(model: &Fields<'_>, findings: &mut Findings) -> Option<Price> {
     let prices = ["input_cost_per_1k_tokens", "output_cost_per_1k_tokens", "cached_input_cost_per_1k_tokens"];
     if prices.iter().all(|field| model.child(field).is_none()) {
         return None;

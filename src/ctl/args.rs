@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
-use crate::ctl::{config, exec, explain, key, keys, pages, report, select, stats, status, validate};
+use crate::ctl::{config, exec, explain, key, keys, pages, prices, providers, report, select, stats, status, validate};
 use crate::id::KeyId;
 
 const AFTER_HELP: &str = "\
@@ -65,6 +65,8 @@ pub(crate) enum Command {
     Health,
     /// Show who the daemon takes you for, and what you may do
     Whoami,
+    Providers(providers::Providers),
+    Prices(prices::Prices),
     /// Let the daemon read its configuration again
     ///
     /// A file with a mistake in it changes nothing: the daemon goes on with what it has, and says what is wrong.

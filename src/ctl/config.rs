@@ -68,7 +68,8 @@ impl Config {
     }
 }
 
-fn load(explicit: Option<&Path>, console: &Console<'_>) -> Result<Settings, Failure> {
+/// The settings of the configuration that is meant.
+pub(crate) fn load(explicit: Option<&Path>, console: &Console<'_>) -> Result<Settings, Failure> {
     let file = config::locate(explicit, console.environment).map_err(|error| mistake(&error))?;
     config::load(file.as_deref(), console.environment).map_err(|error| mistake(&error))
 }

@@ -52,6 +52,27 @@ fn a_reload_is_applied_and_loses_nothing() {
 }
 
 #[test]
+fn a_list_of_prices_beside_the_configuration_replaces_the_built_in_one() {
+    let site = Site::new(CONFIG);
+    let _daemon = site.start();
+    let mut lines = site.lines();
+    let record = json!({"record": {"provider": "openai", "key_name": "a", "model": "gpt-4.1-mini", "input_tokens": 1_000_000}});
+    assert_eq!(lines.expect("reported", &record)["cost_usd"], 0.4);
+    let list = site.path("gollm-prices.yaml");
+    std::fs::write(&list, "openai: {gpt-4.1-mini: {input_cost_per_1k_tokens: 0.001, output_cost_per_1k_tokens: -1}}").unwrap();
+    let refused = text(&lines.refused("bad_request", &json!("reload"))["message"]);
+    assert!(refused.contains("gollm-prices.yaml:1:") && refused.contains("output_cost_per_1k_tokens"), "{refused}");
+    assert_eq!(lines.expect("reported", &record)["cost_usd"], 0.4);
+    std::fs::write(&list, "date: 2027-01-01\nopenai: {gpt-4.1-mini: {input_cost_per_1k_tokens: 0.001, output_cost_per_1k_tokens: 0.002}}").unwrap();
+    lines.done(&json!("reload"));
+    assert_eq!(lines.expect("reported", &record)["cost_usd"], 1.0);
+    let config = site.config();
+    let ran = site.ctl(&["prices", "openai", "--config", config.to_str().unwrap()]);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    assert!(ran.out.contains("gpt-4.1-mini") && ran.out.contains("the list is of 2027-01-01") && !ran.out.contains("gpt-4o"), "{}", ran.out);
+}
+
+#[test]
 fn many_reloads_at_once_are_each_answered_and_the_last_file_stands() {
     let site = Site::new(CONFIG);
     let daemon = site.start();

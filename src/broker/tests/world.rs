@@ -54,6 +54,7 @@ pub(super) fn policy(providers: Vec<ProviderPolicy>) -> Policy {
         providers,
         fallback_chain: Vec::new(),
         equivalent_models: Vec::new(),
+        prices: crate::catalogue::prices::PriceList::default(),
         global_rate_limit: None,
         daily_cost_limit: None,
         cost_alert_threshold: 0.8,

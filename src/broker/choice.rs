@@ -6,6 +6,7 @@ use crate::broker::cost::{estimated, sensible};
 use crate::broker::{Broker, KeyIx, ProviderEntry};
 use crate::event::SessionId;
 use crate::health::account::OnTrial;
+use crate::health::breaker::Standing;
 use crate::health::{Against, Trial};
 use crate::id::{KeyId, ModelName, ProviderName};
 use crate::limits::{NEVER, Spent};
@@ -110,8 +111,17 @@ impl Broker {
             let behind = self.policy.fallback_chain.iter().position(|name| *name == request.provider).map_or(0, |place| place + 1);
             chain.extend(self.policy.fallback_chain.iter().skip(behind).filter(|name| **name != request.provider).cloned());
         }
-        chain.sort_by_key(|name| self.providers.get(name).is_some_and(|provider| !provider.breaker.is_closed(now.steady)));
+        chain.sort_by_key(|name| self.providers.get(name).is_some_and(|provider| !self.is_reachable(provider, now.steady)));
         chain
+    }
+
+    /// Is the provider taken to be reachable? After it failed, by one lease at a time until one is answered.
+    pub(super) fn is_reachable(&self, provider: &ProviderEntry, now: Steady) -> bool {
+        match provider.breaker.standing(now) {
+            Standing::Closed => true,
+            Standing::Open => false,
+            Standing::HalfOpen(trial) => trial.is_none_or(|number| self.leases.expiry(number).is_none()),
+        }
     }
 
     /// What a provider of the chain is asked for: the model itself, or after a fallback an equivalent one. Where none is
@@ -136,7 +146,7 @@ impl Broker {
     pub(super) fn choose(&self, query: &Query<'_>, rng: &fastrand::Rng) -> Option<Choice> {
         let chain = || query.chain.iter().filter_map(|name| self.providers.get(name));
         // A session moves only when its key can't be used, or when its provider fails and another one does not.
-        let reachable = |provider: &&ProviderEntry| provider.breaker.is_closed(query.now.steady);
+        let reachable = |provider: &&ProviderEntry| self.is_reachable(provider, query.now.steady);
         let held = query.held.and_then(|_| chain().filter(reachable).find_map(|provider| self.choose_held(provider, query)));
         held.or_else(|| chain().find_map(|provider| self.choose_of(provider, query, rng)))
     }

@@ -70,7 +70,7 @@ impl Broker {
             state: row.state,
             strategy: query.strategy(provider),
             model: ask.model.cloned(),
-            reachable: provider.breaker.is_closed(now.steady),
+            reachable: self.is_reachable(provider, now.steady),
             requests_last_hour: row.requests_last_hour,
             rate_limit: row.rate_limit,
             cost_today_usd: row.cost_today_usd,

@@ -5,6 +5,7 @@ use crate::broker::choice::{Choice, Query};
 use crate::broker::waiting::Ticket;
 use crate::broker::{Broker, KeyIx, Moment};
 use crate::event::{Ahead, Event, Granted, SessionId};
+use crate::health::breaker::Standing;
 use crate::money::Usd;
 use crate::protocol::error::{ErrorCode, ErrorReply, KeyRefusal};
 use crate::protocol::request::Select;
@@ -88,6 +89,11 @@ impl Broker {
         }
         let lease = self.lease_of(&choice, caller, request, moment.now);
         let grant = self.grant(choice.key, lease);
+        if let Some(provider) = self.providers.get_mut(&grant.lease.key.provider)
+            && matches!(provider.breaker.standing(moment.now.steady), Standing::HalfOpen(_))
+        {
+            provider.breaker.try_with(grant.lease.number);
+        }
         if choice.keep {
             self.keep_choice(choice.key, &grant.lease);
         }

@@ -141,7 +141,18 @@ fn a_provider_that_fails_is_passed_over_and_served_where_nobody_else_can() {
     assert_eq!(world.select(&any()).unwrap().lease.key.provider.as_str(), "other");
     assert_eq!(world.select(&Select { fallback: Some(false), ..any() }).unwrap().lease.key.provider.as_str(), "openai");
     world.pass(Duration::from_secs(31));
-    assert_eq!(world.select(&any()).unwrap().lease.key.provider.as_str(), "openai");
+    // One lease finds out whether it has recovered; the others do not flood it meanwhile.
+    let trial = world.select(&any()).unwrap();
+    assert_eq!(trial.lease.key.provider.as_str(), "openai");
+    assert_eq!(world.select(&any()).unwrap().lease.key.provider.as_str(), "other");
+    world.report(&trial, Outcome::Timeout);
+    assert_eq!(world.select(&any()).unwrap().lease.key.provider.as_str(), "other");
+    world.pass(Duration::from_secs(31));
+    let trial = world.select(&any()).unwrap();
+    world.report(&trial, Outcome::Ok);
+    for _ in 0..3 {
+        assert_eq!(world.select(&any()).unwrap().lease.key.provider.as_str(), "openai");
+    }
 }
 
 #[test]

@@ -134,7 +134,7 @@ impl Broker {
             rate_limit: rows.iter().map(|row| row.rate_limit).try_fold(0, |sum: u64, limit| limit.map(|limit| sum.saturating_add(limit))),
             cost_today_usd: rows.iter().map(|row| row.cost_today_usd).sum(),
             cost_limit: rows.iter().map(|row| row.cost_limit).try_fold(Usd::ZERO, |sum, limit| limit.map(|limit| sum.saturating_add(limit))),
-            reachable: provider.breaker.is_closed(now.steady),
+            reachable: self.is_reachable(provider, now.steady),
             next_free,
             waiting: self.waiting.count(&provider.policy.name),
         }
@@ -187,7 +187,7 @@ impl Broker {
             warnings.push(format!("{} of the daily_cost_limit of {limit} is spent today", self.global.cost_today(now)));
         }
         for provider in self.policy.providers.iter().filter_map(|provider| self.providers.get(&provider.name)) {
-            if !provider.breaker.is_closed(now.steady) {
+            if !self.is_reachable(provider, now.steady) {
                 warnings.push(format!("{} is unreachable: its last requests failed", provider.policy.name));
             }
         }

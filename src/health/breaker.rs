@@ -24,6 +24,19 @@ pub struct Breaker {
     answers: [u32; 2],
     failures: [u32; 2],
     open_until: Option<Steady>,
+    /// The one lease that finds out whether the provider has recovered.
+    trial: Option<u64>,
+}
+
+/// How a breaker stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// The provider is taken to be reachable.
+    Closed,
+    /// It fails: others are preferred.
+    Open,
+    /// It was open, and one lease finds out: this one, where one is out.
+    HalfOpen(Option<u64>),
 }
 
 impl Breaker {
@@ -40,6 +53,7 @@ impl Breaker {
         if !failed {
             self.in_a_row = 0;
             self.open_until = None;
+            self.trial = None;
             return;
         }
         self.in_a_row += 1;
@@ -49,13 +63,23 @@ impl Breaker {
         let failures: u32 = self.failures.iter().sum();
         if self.in_a_row >= IN_A_ROW || (answers >= ENOUGH && failures * 2 >= answers) {
             self.open_until = Some(at.after(OPEN));
+            self.trial = None;
         }
     }
 
-    /// Is the provider taken to be reachable?
+    /// How it stands. After its time it is half open until an answer closes it or a failure opens it again.
     #[must_use]
-    pub fn is_closed(&self, now: Steady) -> bool {
-        self.open_until.is_none_or(|until| until <= now)
+    pub fn standing(&self, now: Steady) -> Standing {
+        match self.open_until {
+            None => Standing::Closed,
+            Some(until) if until > now => Standing::Open,
+            Some(_) => Standing::HalfOpen(self.trial),
+        }
+    }
+
+    /// A lease was given that finds out whether the provider has recovered.
+    pub const fn try_with(&mut self, lease: u64) {
+        self.trial = Some(lease);
     }
 
     /// Moves on to the half minute of `at`: the two last are counted.
@@ -87,10 +111,10 @@ mod tests {
         for _ in 0..4 {
             breaker.note(Outcome::Timeout, at(0));
         }
-        assert!(breaker.is_closed(at(0)));
+        assert_eq!(breaker.standing(at(0)), Standing::Closed);
         breaker.note(Outcome::ServerError, at(0));
-        assert!(!breaker.is_closed(at(29)));
-        assert!(breaker.is_closed(at(30)));
+        assert_eq!(breaker.standing(at(29)), Standing::Open);
+        assert_eq!(breaker.standing(at(30)), Standing::HalfOpen(None));
     }
 
     #[test]
@@ -100,7 +124,24 @@ mod tests {
             breaker.note(Outcome::Ok, at(1));
             breaker.note(Outcome::Overloaded, at(1));
         }
-        assert!(!breaker.is_closed(at(2)));
+        assert_eq!(breaker.standing(at(2)), Standing::Open);
+    }
+
+    #[test]
+    fn after_its_time_one_lease_finds_out() {
+        let mut breaker = Breaker::default();
+        for _ in 0..5 {
+            breaker.note(Outcome::Timeout, at(0));
+        }
+        assert_eq!(breaker.standing(at(29)), Standing::Open);
+        assert_eq!(breaker.standing(at(30)), Standing::HalfOpen(None));
+        breaker.try_with(7);
+        assert_eq!(breaker.standing(at(31)), Standing::HalfOpen(Some(7)));
+        // One failure is enough to open it again, one answer to close it.
+        breaker.note(Outcome::Timeout, at(32));
+        assert_eq!(breaker.standing(at(33)), Standing::Open);
+        breaker.note(Outcome::Ok, at(70));
+        assert_eq!(breaker.standing(at(70)), Standing::Closed);
     }
 
     #[test]
@@ -110,8 +151,8 @@ mod tests {
             breaker.note(Outcome::Timeout, at(0));
         }
         breaker.note(Outcome::Cancelled, at(1));
-        assert!(!breaker.is_closed(at(2)));
+        assert_eq!(breaker.standing(at(2)), Standing::Open);
         breaker.note(Outcome::RateLimited, at(3));
-        assert!(breaker.is_closed(at(3)));
+        assert_eq!(breaker.standing(at(3)), Standing::Closed);
     }
 }

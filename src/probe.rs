@@ -128,7 +128,7 @@ impl Checked {
         Self::unproven(None, format!("{} has no free request that proves a key. {shape}", kind.name))
     }
 
-    fn unproven(outcome: Option<Outcome>, why: String) -> Self {
+    pub(crate) fn unproven(outcome: Option<Outcome>, why: String) -> Self {
         let message = format!("Key could not be checked: {why}");
         Self { verdict: KeyVerdict::Inconclusive, outcome, message, account: None, retry_after: None }
     }

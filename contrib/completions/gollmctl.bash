@@ -392,7 +392,7 @@ _gollmctl() {
             return 0
             ;;
         gollmctl__subcmd__key__subcmd__set)
-            opts="-h --rate-limit --cost-limit --weight --account --disabled --socket --json --help"
+            opts="-h --rate-limit --cost-limit --weight --account --disabled --no-validate --socket --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

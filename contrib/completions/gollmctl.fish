@@ -65,6 +65,7 @@ complete -c gollmctl -n "__fish_gollmctl_using_subcommand key; and __fish_seen_s
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand key; and __fish_seen_subcommand_from set" -l account -d 'The account it belongs to: keys of one account share its set-asides' -r
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand key; and __fish_seen_subcommand_from set" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand key; and __fish_seen_subcommand_from set" -l disabled -d 'Keep the key from being selected'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand key; and __fish_seen_subcommand_from set" -l no-validate -d 'Keep the secret without asking the provider about it first'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand key; and __fish_seen_subcommand_from set" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand key; and __fish_seen_subcommand_from set" -s h -l help -d 'Print help'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand key; and __fish_seen_subcommand_from remove" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F

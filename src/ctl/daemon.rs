@@ -40,7 +40,12 @@ impl Link {
     /// Asks one thing and waits for the answer; an error of the daemon is a failure.
     pub(crate) fn call(&self, op: Op) -> Result<Reply, Failure> {
         let name = op.name();
-        let limit = if matches!(op, Op::Validate(_)) { SLOW } else { self.quick };
+        let asks_providers = match &op {
+            Op::Validate(_) => true,
+            Op::KeySet(set) => set.validate == Some(true),
+            _ => false,
+        };
+        let limit = if asks_providers { SLOW } else { self.quick };
         // The client adds what a select waits.
         self.client.with_timeout(limit).call(op).map_err(|error| failure(name, error))
     }

@@ -10,8 +10,8 @@ use crate::ctl::console::{Console, Form};
 use crate::ctl::failure::Failure;
 use crate::id::{AccountName, KeyId};
 use crate::money::Usd;
-use crate::protocol::reply::Reply;
-use crate::protocol::request::{KeyDisable, KeyEnable, KeyRemove, KeySet, Op};
+use crate::protocol::reply::{KeyState, Reply};
+use crate::protocol::request::{KeyDisable, KeyEnable, KeyRemove, KeySet, Keys, Op};
 use crate::secret::{SECRET_MAX, Secret};
 use crate::time::span::Span;
 
@@ -45,7 +45,9 @@ struct Which {
 const SET_HELP: &str = "\
 The secret is asked for without being shown, or read from standard input when
 that is no terminal. It is never an argument: every user of the machine can read
-those, and the shell keeps them. Settings are for keys that the configuration
+those, and the shell keeps them. Its provider is asked about it first, by a request
+that costs nothing, and a secret that it refuses is not kept; one whose provider
+can't be asked is. Settings are for keys that the configuration
 file does not name.
 
 Examples:
@@ -74,6 +76,9 @@ struct Set {
     /// Keep the key from being selected
     #[arg(long)]
     disabled: bool,
+    /// Keep the secret without asking the provider about it first
+    #[arg(long)]
+    no_validate: bool,
     // Takes what must not be given, to refuse it with words that don't repeat it.
     #[arg(hide = true, value_hint = clap::ValueHint::Other)]
     misplaced: Vec<String>,
@@ -129,8 +134,24 @@ impl Set {
             ));
         }
         let secret = read_secret(&self.which.key)?;
-        let done = format!("{key} is set; `gollmctl validate {key}` asks its provider about it", key = self.which.key);
-        act(console, Op::KeySet(self.into_request(secret)), &done)
+        let key = self.which.key.clone();
+        let set = Op::KeySet(self.into_request(secret));
+        if console.form == Form::Json {
+            return act(console, set, "");
+        }
+        let link = console.connect()?;
+        let Reply::Done = link.call(set)? else { return Err(Failure::unexpected("key_set")) };
+        let state = match link.call(Op::Keys(Keys { provider: Some(key.provider.clone()) }))? {
+            Reply::Keys(rows) => rows.into_iter().find(|row| row.key_name == key.key).map(|row| row.state),
+            _ => None,
+        };
+        let more = match state {
+            Some(KeyState::Healthy) => ", and its provider takes it".to_owned(),
+            Some(KeyState::Disabled) => format!(", and stays disabled until `gollmctl key enable {key}`"),
+            Some(KeyState::Exhausted) => ", and its provider takes it, but its account's credit or quota is spent".to_owned(),
+            _ => format!("; whether its provider takes it is not known, `gollmctl validate {key}` asks again"),
+        };
+        writeln!(console.out, "{key} is set{more}").map_err(Failure::Output)
     }
 
     fn into_request(self, secret: Secret) -> KeySet {
@@ -143,6 +164,7 @@ impl Set {
             enabled: self.disabled.then_some(false),
             weight: self.weight,
             account: self.account,
+            validate: Some(!self.no_validate),
         }
     }
 }

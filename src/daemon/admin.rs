@@ -47,25 +47,31 @@ fn refused(message: String) -> ErrorReply {
     ErrorReply::new(ErrorCode::BadRequest, message)
 }
 
-/// Adds a key, or replaces its secret.
-pub(crate) fn key_set(shared: &Shared, core: &mut Core, request: &KeySet) -> Result<(), ErrorReply> {
-    let id = KeyId { provider: request.provider.clone(), key: request.key_name.clone() };
-    let live = shared.live();
-    let provider = provider_of(&live.settings, &id.provider)?;
+/// The provider of a key that may be set as asked, else why it may not.
+pub(crate) fn may_be_set(settings: &Settings, request: &KeySet, id: &KeyId) -> Result<ProviderPolicy, ErrorReply> {
+    let provider = provider_of(settings, &id.provider)?;
     let fit = shape::check(provider.kind, &request.secret);
     if matches!(fit, shape::Fit::Foreign(_)) {
         return Err(refused(format!("the secret was not kept: {}", shape::message(provider.kind, fit))));
     }
-    let configured = is_configured(&live.settings, &id);
     let has_settings = request.rate_limit.is_some()
         || request.cost_limit.is_some()
         || request.enabled.is_some()
         || request.weight.is_some()
         || request.account.is_some();
-    if configured && has_settings {
+    if is_configured(settings, id) && has_settings {
         return Err(refused(format!("`{id}` stands in the configuration: change its limits there and reload; its secret can be set without them")));
     }
     within_bounds(request)?;
+    Ok(provider)
+}
+
+/// Adds a key, or replaces its secret.
+pub(crate) fn key_set(shared: &Shared, core: &mut Core, request: &KeySet) -> Result<(), ErrorReply> {
+    let id = request.id();
+    let live = shared.live();
+    may_be_set(&live.settings, request, &id)?;
+    let configured = is_configured(&live.settings, &id);
     let over = core.safe.entry(&id).and_then(|entry| entry.configured_fingerprint()).map(str::to_owned);
     let kept = core.safe.entry(&id).and_then(|entry| settings_of(&entry.origin));
     let settings = if configured { None } else { Some(KeySettings::of(request, kept)) };

@@ -119,10 +119,10 @@ pub(crate) fn answer(shared: &Arc<Shared>, asker: Asker, op: Op) -> Answer {
             Answer::later(statistics(Arc::clone(shared), request))
         }
         Op::Validate(request) => Answer::later(checker::validate(Arc::clone(shared), request)),
-        Op::KeySet(request) => {
-            let id = KeyId { provider: request.provider.clone(), key: request.key_name.clone() };
-            admin::act(shared, asker, "key_set", &id, |core| admin::key_set(shared, core, &request))
+        Op::KeySet(request) if request.validate == Some(true) && shared.live().settings.key_validation => {
+            Answer::later(checker::set_checked(Arc::clone(shared), asker, request))
         }
+        Op::KeySet(request) => admin::act(shared, asker, "key_set", &request.id(), |core| admin::key_set(shared, core, &request)),
         Op::KeyRemove(request) => {
             let id = KeyId { provider: request.provider, key: request.key_name };
             admin::act(shared, asker, "key_remove", &id, |core| admin::key_remove(shared, core, &id))

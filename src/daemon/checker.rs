@@ -9,12 +9,15 @@ use tokio::task::JoinSet;
 
 use crate::catalogue;
 use crate::catalogue::shape::{self, Fit};
-use crate::daemon::state::Shared;
+use crate::daemon::admin;
+use crate::daemon::answer::Asker;
+use crate::daemon::state::{Core, Shared};
 use crate::id::{KeyId, ProviderName};
 use crate::policy::ProviderPolicy;
+use crate::probe::Checked;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::reply::{KeyVerdict, Reply, Validation};
-use crate::protocol::request::Validate;
+use crate::protocol::request::{KeySet, Validate};
 use crate::secret::Secret;
 use crate::time::Steady;
 use crate::time::clock::Clock;
@@ -28,6 +31,51 @@ pub(crate) async fn validate(shared: Arc<Shared>, request: Validate) -> Reply {
         Ok(keys) => Reply::Validations(check_all(&shared, keys, request.format_only == Some(true)).await),
         Err(refused) => Reply::Error(refused),
     }
+}
+
+/// Asks the provider about a secret, and keeps it unless the provider refuses it.
+pub(crate) async fn set_checked(shared: Arc<Shared>, asker: Asker, request: KeySet) -> Reply {
+    let id = request.id();
+    let checked = accepted(&shared, &request, &id).await;
+    let answer = admin::act(&shared, asker, "key_set", &id, |core| {
+        let checked = checked?;
+        admin::key_set(&shared, core, &request)?;
+        // Nothing was learned of the key where its provider could not be asked.
+        if checked.verdict != KeyVerdict::Inconclusive {
+            note(&shared, core, &id, checked);
+        }
+        Ok(())
+    });
+    answer.settled().await.reply
+}
+
+/// What its provider says of a secret that may be set; refused where the provider refuses it.
+async fn accepted(shared: &Shared, request: &KeySet, id: &KeyId) -> Result<Checked, ErrorReply> {
+    // A secret of another provider is shown to nobody.
+    let provider = admin::may_be_set(&shared.live().settings, request, id)?;
+    // The semaphore is never closed; without a place the check is made all the same.
+    let _place = shared.checks.acquire().await.ok();
+    let checked = ask(shared, &provider, &request.secret).await;
+    if checked.verdict == KeyVerdict::Invalid {
+        return Err(ErrorReply::new(
+            ErrorCode::BadRequest,
+            format!("the secret was not kept: {} says: {}; `gollmctl key set --no-validate` keeps it all the same", provider.name, checked.message),
+        ));
+    }
+    Ok(checked)
+}
+
+async fn ask(shared: &Shared, provider: &ProviderPolicy, secret: &Secret) -> Checked {
+    let Some(kind) = catalogue::find(provider.kind) else {
+        return Checked::unproven(None, format!("The API `{}` is not in the catalogue", provider.kind));
+    };
+    let prober = Arc::clone(&shared.live().prober);
+    prober.check(kind, &provider.base_url, secret).await
+}
+
+/// What a check found is the broker's to know.
+fn note(shared: &Shared, core: &mut Core, id: &KeyId, checked: Checked) {
+    core.at_once(shared, |broker, moment| broker.probed(id, checked.verdict, checked.outcome, checked.account, moment));
 }
 
 fn chosen(shared: &Shared, request: &Validate) -> Result<Vec<(ProviderPolicy, KeyId)>, ErrorReply> {
@@ -98,20 +146,18 @@ const fn verdict_of(fit: Fit) -> KeyVerdict {
 
 /// One live check, which the broker takes note of while the key still has the secret of that fingerprint.
 async fn probe(shared: &Shared, provider: &ProviderPolicy, id: KeyId, fingerprint: &str, secret: &Secret) -> Validation {
-    let Some(kind) = catalogue::find(provider.kind) else {
-        return validation(id, KeyVerdict::Inconclusive, format!("The API `{}` is not in the catalogue", provider.kind));
-    };
-    let prober = Arc::clone(&shared.live().prober);
-    let checked = prober.check(kind, &provider.base_url, secret).await;
+    let checked = ask(shared, provider, secret).await;
     let mut core = shared.lock();
     if core.safe.entry(&id).is_none_or(|entry| entry.fingerprint != fingerprint) {
         return validation(id, KeyVerdict::Inconclusive, "Its secret was changed meanwhile; validate it again".to_owned());
     }
-    core.decide(shared, |broker, moment| broker.probed(&id, checked.verdict, checked.outcome, checked.account, moment));
+    let (verdict, message) = (checked.verdict, checked.message.clone());
+    note(shared, &mut core, &id, checked);
+    core.serve(shared);
     core.wake_journal(shared);
     drop(core);
-    tracing::debug!(key = %id, verdict = ?checked.verdict, "checked");
-    validation(id, checked.verdict, checked.message)
+    tracing::debug!(key = %id, ?verdict, "checked");
+    validation(id, verdict, message)
 }
 
 /// Probes keys in the background, one at a time a provider, until the daemon ends.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{AccountName, KeyName, LeaseId, ModelName, ProviderName, SessionName};
+use crate::id::{AccountName, KeyId, KeyName, LeaseId, ModelName, ProviderName, SessionName};
 use crate::money::Usd;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::provider::ProviderResponse;
@@ -377,6 +377,18 @@ pub struct KeySet {
     /// The account it belongs to.
     #[serde(default)]
     pub account: Option<AccountName>,
+    /// `true`: its provider is asked first, by a request that costs nothing, and a secret that it refuses is not kept. With
+    /// `key_validation: false` nobody is asked.
+    #[serde(default)]
+    pub validate: Option<bool>,
+}
+
+impl KeySet {
+    /// Whose secret it is.
+    #[must_use]
+    pub fn id(&self) -> KeyId {
+        KeyId { provider: self.provider.clone(), key: self.key_name.clone() }
+    }
 }
 
 /// Retires a key.

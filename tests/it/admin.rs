@@ -2,6 +2,8 @@
 
 use serde_json::json;
 
+use crate::harness::lines::Lines;
+use crate::harness::provider::Provider;
 use crate::harness::{Site, until};
 
 const CONFIG: &str = "
@@ -107,4 +109,55 @@ fn a_log_level_that_is_none_is_said_and_info_is_used() {
     let _daemon = site.start();
     until("a log at `info`", || site.log().contains("serving").then_some(()));
     assert!(site.log().contains("GOLLM_LOG can't be read"), "{}", site.log());
+}
+
+#[test]
+fn a_secret_that_its_provider_refuses_is_not_kept() {
+    let provider = Provider::start(|head| {
+        let (known, spent) = (head.contains("sk-that-is-known"), head.contains("sk-that-is-spent"));
+        let refused = r#"{"error":{"code":"invalid_api_key","message":"Incorrect API key"}}"#;
+        let quota = r#"{"error":{"code":"insufficient_quota"}}"#;
+        if known {
+            (200, r#"{"data":[]}"#.to_owned())
+        } else if spent {
+            (429, quota.to_owned())
+        } else {
+            (401, refused.to_owned())
+        }
+    });
+    let keys = "[{name: known}, {name: spent}, {name: refused}, {name: elsewhere}]";
+    let config = format!("providers: {{openai: {{base_url: '{}', api_keys: {keys}, rotation: {{health_check: false}}}}}}", provider.base_url);
+    let site = Site::new(&config);
+    let _daemon = site.start();
+    let set = |key: &str, secret: &str, more: &[&str]| site.ctl_with(&[&["key", "set", key], more].concat(), secret);
+    let ran = set("openai/known", "sk-that-is-known", &[]);
+    assert_eq!((ran.status, ran.out.as_str()), (0, "openai/known is set, and its provider takes it\n"));
+    let ran = set("openai/spent", "sk-that-is-spent", &[]);
+    assert!(ran.status == 0 && ran.out.contains("credit or quota is spent"), "{ran:?}");
+    let ran = set("openai/refused", "sk-that-is-wrong", &[]);
+    assert!(ran.status == 1 && ran.err.contains("was not kept") && ran.err.contains("--no-validate") && !ran.err.contains("sk-that"), "{ran:?}");
+    let mut lines = site.lines();
+    let states = |lines: &mut Lines| ["known", "spent", "refused"].map(|key| lines.row("openai", key)["state"].clone());
+    assert_eq!(states(&mut lines), [json!("healthy"), json!("exhausted"), json!("sealed")]);
+    // The secret that serves stays where its successor is refused.
+    lines.refused("bad_request", &json!({"key_set": {"provider": "openai", "key_name": "known", "secret": "sk-that-is-wrong", "validate": true}}));
+    assert_eq!(lines.lease(&json!({"provider": "openai", "key_name": "known"}))["secret"], "sk-that-is-known");
+    let ran = set("openai/refused", "sk-that-is-wrong", &["--no-validate"]);
+    assert!(ran.status == 0 && ran.out.contains("is not known"), "{ran:?}");
+    assert_eq!(lines.lease(&json!({"provider": "openai", "key_name": "refused"}))["secret"], "sk-that-is-wrong");
+    // A secret of another provider is shown to nobody, and so is what the request gets wrong.
+    let asked = provider.seen().len();
+    lines.refused(
+        "bad_request",
+        &json!({"key_set": {"provider": "openai", "key_name": "known", "secret": "sk-ant-that-is-foreign", "validate": true}}),
+    );
+    let wrong = json!({"key_set": {"provider": "openai", "key_name": "known", "secret": "sk-that-is-known", "validate": true, "weight": 2}});
+    lines.refused("bad_request", &wrong);
+    assert_eq!(provider.seen().len(), asked);
+    // Where nobody answers, a secret is kept, and nothing is held against it.
+    drop(provider);
+    let ran = set("openai/elsewhere", "sk-that-is-known", &[]);
+    assert!(ran.status == 0 && ran.out.contains("is not known"), "{ran:?}");
+    assert_eq!(lines.lease(&json!({"provider": "openai", "key_name": "elsewhere"}))["secret"], "sk-that-is-known");
+    assert!(!site.log().contains("sk-that"), "{}", site.log());
 }

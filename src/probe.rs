@@ -209,6 +209,38 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_timeout_is_one_for_headers_and_body_together() {
+        // A byte that comes now and then starts no new one.
+        for (head, filler) in [
+            (&b"HTTP/1.1 200 OK\r\nx-endless: "[..], b'x'),
+            (b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9000\r\n\r\n{\"data\":", b' '),
+        ] {
+            let address = stand_in::start_raw(head, Some(filler)).await;
+            let secret = Secret::new(KEY.to_owned()).unwrap();
+            let checking = prober(Duration::from_millis(200));
+            let checked = checking.check(catalogue::find("openai").unwrap(), &format!("http://{address}/v1"), &secret).await;
+            assert_eq!((checked.verdict, checked.outcome), (KeyVerdict::Inconclusive, Some(Outcome::Timeout)), "{checked:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_answer_of_an_api_says_nothing_of_the_key() {
+        for (scheme, answer) in [
+            ("http", &b"SSH-2.0-OpenSSH_9.6\r\n"[..]),
+            ("http", b"HTTP/1.1 999999 No\r\n\r\n"),
+            ("http", b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{\"data\":["),
+            ("https", b"HTTP/1.1 400 This is no TLS\r\n\r\n"),
+        ] {
+            let address = stand_in::start_raw(answer, None).await;
+            let secret = Secret::new(KEY.to_owned()).unwrap();
+            let checking = prober(Duration::from_secs(20));
+            let checked = checking.check(catalogue::find("openai").unwrap(), &format!("{scheme}://{address}/v1"), &secret).await;
+            assert_eq!(checked.verdict, KeyVerdict::Inconclusive, "{scheme} {}: {checked:?}", answer.escape_ascii());
+            assert!(!checked.message.contains(KEY), "{checked:?}");
+        }
+    }
+
+    #[tokio::test]
     async fn a_host_that_is_not_there_says_nothing_of_the_key() {
         let secret = Secret::new(KEY.to_owned()).unwrap();
         let checked = prober(Duration::from_secs(20)).check(catalogue::find("openai").unwrap(), "http://127.0.0.1:1/v1", &secret).await;

@@ -49,7 +49,8 @@ fn details(key: &KeyHealth, now: Timestamp) -> String {
         parts.push(clean(&key.message).into_owned());
     }
     parts.extend(key.since.map(|since| format!("since {}", moment(since))));
-    parts.extend(key.until.map(|end| format!("again in {}", until(end, now))));
+    let next = if key.state == KeyState::Invalid { "next check" } else { "again" };
+    parts.extend(key.until.map(|end| format!("{next} in {}", until(end, now))));
     parts.extend(key.last_checked.map(|checked| format!("checked {}", ago(checked, now))));
     if parts.is_empty() { String::new() } else { format!(" - {}", parts.join(", ")) }
 }
@@ -77,8 +78,9 @@ mod tests {
             message: "the provider answered 429".to_owned(),
             ..healthy.clone()
         };
+        let refused = KeyHealth { state: KeyState::Invalid, message: "its provider refuses it".to_owned(), ..cooling.clone() };
         let unknown = KeyHealth { state: KeyState::Unknown, healthy: true, since: None, until: None, last_checked: None, message: String::new() };
-        let keys = [("primary", healthy), ("secondary", cooling), ("third", unknown)];
+        let keys = [("primary", healthy), ("secondary", cooling), ("third", unknown), ("wrong", refused)];
         let keys = keys.into_iter().map(|(name, key)| (name.parse().unwrap(), key)).collect();
         let health = [("openai".parse().unwrap(), keys)].into();
         let mut out = Vec::new();
@@ -88,6 +90,7 @@ Provider: openai
   primary: ✓ Healthy - since 2026-01-01T00:00:00Z, checked 2m ago
   secondary: ✗ Unhealthy - cooling_down, the provider answered 429, since 2026-01-01T00:00:00Z, again in 41s
   third: ✓ Healthy (not checked yet)
+  wrong: ✗ Unhealthy - invalid, its provider refuses it, since 2026-01-01T00:00:00Z, next check in 41s
 ";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }

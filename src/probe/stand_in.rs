@@ -9,6 +9,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 /// What it answers to a request.
@@ -49,6 +50,27 @@ impl StandIn {
     pub(super) fn seen(&self) -> Vec<String> {
         self.seen.lock().unwrap().clone()
     }
+}
+
+/// A host that reads a request and then writes `head` and, for as long as it is read, a byte of nothing every 5 ms; none: it
+/// closes. Returns its address.
+pub(super) async fn start_raw(head: &'static [u8], filler: Option<u8>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                stream.read_u8().await?;
+                stream.write_all(head).await?;
+                while let Some(filler) = filler {
+                    stream.write_u8(filler).await?;
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                std::io::Result::Ok(())
+            });
+        }
+    });
+    address.to_string()
 }
 
 type Answers = Arc<dyn Fn(&str) -> Reply + Send + Sync>;

@@ -170,7 +170,7 @@ mod tests {
             let (provider, key_name) = ("openai".parse().unwrap(), "primary".parse().unwrap());
             Reply::Validations(vec![Validation { provider, key_name, valid: false, verdict: KeyVerdict::Invalid, message: "unknown".to_owned() }])
         };
-        let (text, ended) = ran("gollmctl validate", answer);
+        let (text, ended) = ran("gollmctl validate openai/primary", answer);
         assert_eq!(text, "Provider: openai\n  primary: ✗ Invalid - unknown\n");
         assert_eq!(ended.unwrap_err().status(), 1);
     }

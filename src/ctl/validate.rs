@@ -1,14 +1,20 @@
 //! `gollmctl validate`: are keys well-formed, and do their providers take them?
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 
 use crate::ctl::args::key_id;
-use crate::ctl::console::Console;
+use crate::ctl::console::{Console, Form};
+use crate::ctl::daemon::Link;
 use crate::ctl::failure::Failure;
 use crate::ctl::print::{Style, Tone, clean};
-use crate::id::{KeyName, ProviderName};
+use crate::id::{KeyId, KeyName, ProviderName};
 use crate::protocol::reply::{KeyVerdict, Reply, Validation};
 use crate::protocol::request::{self, Op};
+
+/// Keys that are asked about at once.
+const AT_ONCE: usize = 4;
 
 const HELP: &str = "\
 A live check uses an endpoint of the provider that costs nothing. The exit status
@@ -43,8 +49,15 @@ fn target(text: &str) -> Result<Target, String> {
 
 impl Validate {
     pub(crate) fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
-        let Reply::Validations(validations) = console.ask(Op::Validate(self.into_request()))? else {
-            return Err(Failure::unexpected("validate"));
+        let link = console.connect()?;
+        let validations = match self.target {
+            Some(Target { provider, key: Some(key) }) => vec![ask(&link, &KeyId { provider, key }, self.format_only)?],
+            target => {
+                let keys = keys_of(&link, target.map(|target| target.provider))?;
+                let links = (0..AT_ONCE.min(keys.len())).map(|_| console.connect()).collect::<Result<Vec<_>, _>>()?;
+                let shows = console.form == Form::Text && !self.format_only && io::stderr().is_terminal();
+                ask_all(&links, &keys, self.format_only, Progress { out: io::stderr(), shows })?
+            }
         };
         console.show(validations.as_slice(), render)?;
         if validations.iter().any(|validation| matches!(validation.verdict, KeyVerdict::Invalid | KeyVerdict::NoQuota)) {
@@ -52,10 +65,78 @@ impl Validate {
         }
         Ok(())
     }
+}
 
-    fn into_request(self) -> request::Validate {
-        let (provider, key_name) = self.target.map_or((None, None), |target| (Some(target.provider), target.key));
-        request::Validate { provider, key_name, format_only: self.format_only.then_some(true) }
+fn keys_of(link: &Link, provider: Option<ProviderName>) -> Result<Vec<KeyId>, Failure> {
+    let Reply::Keys(rows) = link.call(Op::Keys(request::Keys { provider }))? else {
+        return Err(Failure::unexpected("keys"));
+    };
+    Ok(rows.into_iter().map(|row| KeyId { provider: row.provider, key: row.key_name }).collect())
+}
+
+fn ask(link: &Link, id: &KeyId, format_only: bool) -> Result<Validation, Failure> {
+    let request = request::Validate { provider: Some(id.provider.clone()), key_name: Some(id.key.clone()), format_only: format_only.then_some(true) };
+    match link.call(Op::Validate(request))? {
+        Reply::Validations(mut validations) if validations.len() == 1 => validations.pop().ok_or_else(|| Failure::unexpected("validate")),
+        _ => Err(Failure::unexpected("validate")),
+    }
+}
+
+/// Asks about each key, on each link one at a time; the answers stand in the order of the keys.
+fn ask_all<W: Write>(links: &[Link], keys: &[KeyId], format_only: bool, mut progress: Progress<W>) -> Result<Vec<Validation>, Failure> {
+    let next = AtomicUsize::new(0);
+    let mut answers = std::thread::scope(|scope| {
+        let (sender, answers) = mpsc::channel();
+        for link in links {
+            let (next, sender) = (&next, sender.clone());
+            scope.spawn(move || {
+                while let Some((number, id)) = take(keys, next) {
+                    if sender.send(ask(link, id, format_only).map(|answer| (number, answer))).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        let mut done = Vec::with_capacity(keys.len());
+        progress.show(0, keys.len());
+        for answer in answers {
+            done.push(answer.inspect_err(|_| next.store(keys.len(), Ordering::Relaxed))?);
+            progress.show(done.len(), keys.len());
+        }
+        Ok(done)
+    });
+    progress.clear();
+    if let Ok(answers) = &mut answers {
+        answers.sort_by_key(|(number, _)| *number);
+    }
+    answers.map(|answers| answers.into_iter().map(|(_, answer)| answer).collect())
+}
+
+/// The next key that nobody has taken.
+fn take<'a>(keys: &'a [KeyId], next: &AtomicUsize) -> Option<(usize, &'a KeyId)> {
+    let number = next.fetch_add(1, Ordering::Relaxed);
+    keys.get(number).map(|id| (number, id))
+}
+
+/// How far a long validation is, on a line that it takes back.
+struct Progress<W> {
+    out: W,
+    shows: bool,
+}
+
+impl<W: Write> Progress<W> {
+    // What can't be shown is no reason to stop.
+    fn show(&mut self, done: usize, of: usize) {
+        if self.shows {
+            drop(write!(self.out, "\r{done} of {of} keys validated …").and_then(|()| self.out.flush()));
+        }
+    }
+
+    fn clear(&mut self) {
+        if self.shows {
+            drop(write!(self.out, "\r\x1b[K").and_then(|()| self.out.flush()));
+        }
     }
 }
 
@@ -109,6 +190,19 @@ Provider: gemini
   b: ✗ No quota - its credit is spent
 ";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn progress_stays_on_its_line_and_is_taken_back() {
+        let shown = |shows| {
+            let mut progress = Progress { out: Vec::new(), shows };
+            progress.show(0, 2);
+            progress.show(1, 2);
+            progress.clear();
+            String::from_utf8(progress.out).unwrap()
+        };
+        assert_eq!(shown(true), "\r0 of 2 keys validated …\r1 of 2 keys validated …\r\x1b[K");
+        assert_eq!(shown(false), "");
     }
 
     #[test]

@@ -145,6 +145,15 @@ fn a_secret_that_its_provider_refuses_is_not_kept() {
     let ran = set("openai/refused", "sk-that-is-wrong", &["--no-validate"]);
     assert!(ran.status == 0 && ran.out.contains("is not known"), "{ran:?}");
     assert_eq!(lines.lease(&json!({"provider": "openai", "key_name": "refused"}))["secret"], "sk-that-is-wrong");
+    // All are validated, each under its name, in the order that `keys` has.
+    let ran = site.ctl(&["validate", "openai"]);
+    let verdicts: Vec<&str> = ran.out.lines().map(|line| line.split(" - ").next().unwrap_or(line)).collect();
+    let expected = ["Provider: openai", "  known: ✓ Valid", "  spent: ✗ No quota", "  refused: ✗ Invalid", "  elsewhere: ✗ Invalid"];
+    assert_eq!((ran.status, verdicts.as_slice(), ran.err.as_str()), (1, &expected[..], ""));
+    let listed = lines.expect("validations", &json!({"validate": {"provider": "openai"}}));
+    let ran = site.ctl(&["--json", "validate"]);
+    assert_eq!((ran.status, serde_json::from_str::<serde_json::Value>(&ran.out).unwrap()), (1, listed));
+    lines.done(&json!({"key_enable": {"provider": "openai", "key_name": "refused"}}));
     // A secret of another provider is shown to nobody, and so is what the request gets wrong.
     let asked = provider.seen().len();
     lines.refused(

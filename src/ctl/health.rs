@@ -45,7 +45,8 @@ fn details(key: &KeyHealth, now: Timestamp) -> String {
     if !key.healthy {
         parts.push(key.state.name().to_owned());
     }
-    if !key.message.is_empty() {
+    // Of an unknown key the mark says it all.
+    if !key.message.is_empty() && key.state != KeyState::Unknown {
         parts.push(clean(&key.message).into_owned());
     }
     parts.extend(key.since.map(|since| format!("since {}", moment(since))));
@@ -79,7 +80,14 @@ mod tests {
             ..healthy.clone()
         };
         let refused = KeyHealth { state: KeyState::Invalid, message: "its provider refuses it".to_owned(), ..cooling.clone() };
-        let unknown = KeyHealth { state: KeyState::Unknown, healthy: true, since: None, until: None, last_checked: None, message: String::new() };
+        let unknown = KeyHealth {
+            state: KeyState::Unknown,
+            healthy: true,
+            since: None,
+            until: None,
+            last_checked: None,
+            message: "not used or checked yet".to_owned(),
+        };
         let keys = [("primary", healthy), ("secondary", cooling), ("third", unknown), ("wrong", refused)];
         let keys = keys.into_iter().map(|(name, key)| (name.parse().unwrap(), key)).collect();
         let health = [("openai".parse().unwrap(), keys)].into();

@@ -196,10 +196,10 @@ impl KeyHealth {
         *self = Self { disabled: self.disabled, renewed: Some(now.steady), since: Some(now.wall), ..Self::default() };
     }
 
-    /// Does what a lease says that was given at `given` concern the present secret?
+    /// Does what a lease says that was given at `given` concern the present secret? One of the same millisecond may have either.
     #[must_use]
     pub fn concerns(&self, given: Steady) -> bool {
-        self.renewed.is_none_or(|renewed| given >= renewed)
+        self.renewed.is_none_or(|renewed| given > renewed)
     }
 
     /// Is it disabled by hand?

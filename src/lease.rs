@@ -124,6 +124,12 @@ impl Leases {
         if self.lost.iter().any(|lost| (lost.from..lost.until).contains(&number)) { Standing::Lost } else { Standing::Unknown }
     }
 
+    /// Is there no lease, or is it not open any more?
+    #[must_use]
+    pub fn is_none_open(&self, lease: Option<u64>) -> bool {
+        lease.is_none_or(|number| !self.open.contains_key(&number))
+    }
+
     /// When an open lease ends.
     #[must_use]
     pub fn expiry(&self, number: u64) -> Option<Steady> {

@@ -44,6 +44,7 @@ impl Broker {
         let mut health = self.keys[key].health.clone();
         health.enable(moment.now);
         self.put_health(key, health);
+        self.keys[key].provider_limits = ProviderLimits::default();
         let account = self.keys[key].account;
         let mut shared = self.accounts[account].health.clone();
         shared.clear();

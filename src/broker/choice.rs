@@ -120,7 +120,7 @@ impl Broker {
         match provider.breaker.standing(now) {
             Standing::Closed => true,
             Standing::Open => false,
-            Standing::HalfOpen(trial) => trial.is_none_or(|number| self.leases.expiry(number).is_none()),
+            Standing::HalfOpen(trial) => self.leases.is_none_open(trial),
         }
     }
 

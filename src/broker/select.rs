@@ -90,9 +90,9 @@ impl Broker {
         let lease = self.lease_of(&choice, caller, request, moment.now);
         let grant = self.grant(choice.key, lease);
         if let Some(provider) = self.providers.get_mut(&grant.lease.key.provider)
-            && matches!(provider.breaker.standing(moment.now.steady), Standing::HalfOpen(_))
+            && matches!(provider.breaker.standing(moment.now.steady), Standing::HalfOpen(trial) if self.leases.is_none_open(trial))
         {
-            provider.breaker.try_with(grant.lease.number);
+            provider.breaker.try_with(grant.lease.number, moment.now.steady);
         }
         if choice.keep {
             self.keep_choice(choice.key, &grant.lease);

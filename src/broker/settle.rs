@@ -37,6 +37,12 @@ fn not_yours() -> ErrorReply {
     ErrorReply::new(ErrorCode::Denied, "this lease was given to another user")
 }
 
+/// Is one of the names the other, or the beginning of its parts?
+fn same_account(one: &str, other: &str) -> bool {
+    let (short, long) = if one.len() <= other.len() { (one, other) } else { (other, one) };
+    long.strip_prefix(short).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 impl Broker {
     /// Settles the lease. The answer may be given once every event so far is durable, a duplicate's too.
     ///
@@ -61,9 +67,11 @@ impl Broker {
         let settled = Settled { lease: lease.clone(), outcome: told.outcome, model, usage, at: moment.now };
         self.emit(Event::Settled(settled));
         self.reports += 1;
-        self.hear_of_account(key, told.account.as_ref());
-        if let Some(Left { requests, tokens, nothing_for }) = told.left.filter(|_| self.keys[key].health.concerns(lease.at.steady)) {
-            self.keys[key].provider_limits.said(lease.model.as_ref(), requests, tokens, nothing_for, moment.now);
+        if self.keys[key].health.concerns(lease.at.steady) {
+            self.hear_of_account(key, told.account.as_ref());
+            if let Some(Left { requests, tokens, nothing_for }) = told.left {
+                self.keys[key].provider_limits.said(lease.model.as_ref(), requests, tokens, nothing_for, moment.now);
+            }
         }
         let sign = Sign { outcome: told.outcome, model: lease.model.as_ref(), given: lease.at.steady, retry_after: told.retry_after };
         self.take_sign(key, &sign, moment);
@@ -162,7 +170,9 @@ impl Broker {
 
     /// The provider names the account of a key.
     pub(super) fn hear_of_account(&mut self, key: KeyIx, account: Option<&AccountName>) {
-        if let Some(account) = account.filter(|account| self.keys[key].learned.as_ref() != Some(account)) {
+        // Headers may be left out: the same account by fewer or more of them is not another.
+        let news = account.filter(|account| self.keys[key].learned.as_ref().is_none_or(|learned| !same_account(learned.as_str(), account.as_str())));
+        if let Some(account) = news {
             self.emit(Event::AccountLearned { key: self.keys[key].id.clone(), account: account.clone() });
         }
     }

@@ -340,6 +340,10 @@ fn what_a_lease_of_the_old_secret_says_is_not_about_the_new_one() {
     world.pass(Duration::from_secs(1));
     world.broker.secret_replaced(&"openai/a".parse().unwrap(), world.now);
     assert_eq!(world.report(&grant, Outcome::AuthFailed).state, KeyState::Unknown);
+    // Within one millisecond nobody knows which of them a lease has.
+    let at_once = world.select(&any()).unwrap();
+    assert_eq!(world.report(&at_once, Outcome::AuthFailed).state, KeyState::Unknown);
+    world.pass(Duration::from_millis(1));
     let grant = world.select(&any()).unwrap();
     assert_eq!(world.report(&grant, Outcome::AuthFailed).state, KeyState::Invalid);
 }

@@ -54,15 +54,34 @@ impl Heard {
         let body = response.body.as_deref().unwrap_or_default();
         let headers = response.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let answer = Answer::new(response.status, headers, body.as_bytes());
-        // A success need not be one JSON text: it may be a stream, or the end of one. What was not the provider's API, such as a
-        // page of some gateway's, is taken for its failure.
         let success = (200..300).contains(&answer.status()) && !answer.is_page();
-        let outcome = judge(kind, &answer).outcome.unwrap_or(if success { Outcome::Ok } else { Outcome::ServerError });
-        let model = answer.at("/model").first().and_then(|model| model.as_str()?.parse().ok());
+        let reading = if success { usage::read_body(kind, body) } else { usage::Reading::default() };
+        let outcome = match (&reading.failure, judge(kind, &answer).outcome) {
+            // What was not the provider's API, such as a page of some gateway's, is taken for its failure and says nothing of a key.
+            (_, Some(_)) if answer.is_page() && !matches!(answer.status(), 401 | 429 | 500..) => Outcome::ServerError,
+            (Some(failure), None | Some(Outcome::Ok)) => failed_midway(kind, failure),
+            (_, Some(outcome)) => outcome,
+            // A success need not be one JSON text: it may be a stream, or the end of one.
+            (_, None) if success => Outcome::Ok,
+            (_, None) => Outcome::ServerError,
+        };
         let account = catalogue::find(kind).and_then(|provider| answer.account(provider));
-        let usage = if outcome == Outcome::Ok { usage::of(kind, body) } else { None };
-        Self { outcome, usage, retry_after: answer.retry_after(), account, model, left: answer.left() }
+        let retry_after = answer.retry_after();
+        // The provider's word on how long to wait goes before its limits.
+        let left = answer.left().map(|left| Left { nothing_for: left.nothing_for.filter(|_| retry_after.is_none()), ..left });
+        let model = reading.model.and_then(|model| model.parse().ok());
+        Self { outcome, usage: reading.usage, retry_after, account, model, left }
     }
+}
+
+/// What an error means that an answer with status 200 ends with. Its own status, where it has one, is in it.
+fn failed_midway(kind: &str, failure: &serde_json::Value) -> Outcome {
+    let text = failure.to_string();
+    let status = match Answer::new(200, [], text.as_bytes()).status() {
+        200 => 500,
+        inner => inner,
+    };
+    judge(kind, &Answer::new(status, [], text.as_bytes())).outcome.unwrap_or(Outcome::ServerError)
 }
 
 impl Told {
@@ -149,6 +168,31 @@ mod tests {
         assert_eq!(told("openai", response(429, &[], r#"{"error":{"code":"insufficient_quota"}}"#)).outcome, Outcome::QuotaExhausted);
         assert_eq!(told("anthropic", response(529, &[], r#"{"error":{"type":"overloaded_error"}}"#)).outcome, Outcome::Overloaded);
         assert_eq!(told("openai", response(302, &[], "")).outcome, Outcome::ServerError);
+    }
+
+    #[test]
+    fn a_stream_that_fails_is_no_success_and_what_it_used_counts() {
+        let body = "data: {\"type\":\"message_start\",\"message\":{\"model\":\"claude\",\"usage\":{\"input_tokens\":25,\"output_tokens\":1}}}\n\n\
+                    data: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n";
+        let failed = told("anthropic", response(200, &[], body));
+        assert_eq!((failed.outcome, failed.input_tokens, failed.model), (Outcome::Overloaded, Some(25), Some("claude".parse().unwrap())));
+        let refused = told("openrouter", response(200, &[], "data: {\"error\":{\"code\":429,\"message\":\"slow down\"}}\n"));
+        assert_eq!(refused.outcome, Outcome::RateLimited);
+    }
+
+    #[test]
+    fn a_page_of_a_gateway_says_nothing_of_a_key() {
+        let page = |status| told("fireworks", response(status, &[("content-type", "text/html")], "<html>no</html>")).outcome;
+        assert_eq!([200, 402, 403, 404, 502].map(page), [Outcome::ServerError; 5]);
+        assert_eq!(page(429), Outcome::RateLimited);
+    }
+
+    #[test]
+    fn a_wait_goes_before_what_is_left() {
+        let none = [("x-ratelimit-remaining-requests", "0"), ("x-ratelimit-reset-requests", "24h0m0s")];
+        let held = |headers: &[(&str, &str)]| told("openai", response(429, headers, "{}")).left.and_then(|left| left.nothing_for);
+        assert_eq!(held(&none), Some(Duration::from_secs(86_400)));
+        assert_eq!(held(&[none[0], none[1], ("retry-after", "1")]), None);
     }
 
     #[test]

@@ -29,7 +29,7 @@ struct Form {
 }
 
 /// The first that fits counts.
-static FORMS: [Form; 7] = [
+static FORMS: [Form; 8] = [
     // Gemini: what it thinks and what its tools send is billed beside.
     Form {
         sign: "/usageMetadata/promptTokenCount",
@@ -71,30 +71,42 @@ static FORMS: [Form; 7] = [
         cached: &["/usage/input_tokens_details/cached_tokens"],
         output: &["/usage/output_tokens"],
     },
+    // The later events of an Anthropic stream count the output alone.
+    Form { sign: "/usage/output_tokens", input: &[], cached: &[], output: &["/usage/output_tokens"] },
     // Ollama's own.
     Form { sign: "/prompt_eval_count", input: &["/prompt_eval_count"], cached: &[], output: &["/eval_count"] },
 ];
 
-/// Bodies up to this many bytes are parsed as a whole; of longer ones, and of those that were cut, only the counts are looked for.
-const WHOLE_MAX: usize = 64 * 1024;
-
 /// Where a body has an answer with counts in it: the body itself, and the events of streams that carry one.
 const PLACES: [&str; 3] = ["", "/message", "/response"];
 
-/// What the body of an answer of the provider `kind` says was used: one answer, a list of its pieces, or a stream of them
-/// (server-sent events, or a line each). None where it says nothing.
+/// Where a body names the model that answered.
+const MODELS: [&str; 4] = ["/model", "/message/model", "/response/model", "/modelVersion"];
+
+/// What the body of an answer says.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Reading {
+    /// What was used; none: it says nothing.
+    pub usage: Option<Usage>,
+    /// The model that answered.
+    pub model: Option<String>,
+    /// The last piece of it that is an error: a stream may fail after its answer began.
+    pub failure: Option<Value>,
+}
+
+/// Reads the body of an answer of the provider `kind`: one answer, a list of its pieces, or a stream of them (server-sent
+/// events, or a line each), which may be cut. The work grows with the body's length alone.
 #[must_use]
-pub fn of(kind: &str, body: &str) -> Option<Usage> {
-    let stream = || joined(body.lines().filter_map(piece).map(|piece| of_value(kind, &piece)));
-    if body.len() <= WHOLE_MAX {
-        if let Ok(whole) = serde_json::from_str(body) {
-            return of_value(kind, &whole);
-        }
-        if let Some(usage) = stream() {
-            return Some(usage);
-        }
-    }
-    last_counts(kind, body)
+pub fn read_body(kind: &str, body: &str) -> Reading {
+    let pieces: Vec<Value> = match serde_json::from_str(body) {
+        Ok(Value::Array(pieces)) => pieces,
+        Ok(whole) => vec![whole],
+        Err(_) => body.lines().filter_map(piece).collect(),
+    };
+    let usage = joined(pieces.iter().map(|piece| of_piece(kind, piece)));
+    let model = pieces.iter().find_map(|piece| MODELS.iter().find_map(|place| piece.pointer(place)?.as_str()));
+    let failure = pieces.iter().rfind(|piece| matches!(piece.get("error"), Some(Value::Object(_) | Value::String(_)))).cloned();
+    Reading { usage: usage.or_else(|| last_counts(kind, body)), model: model.or_else(|| named_model(body)).map(str::to_owned), failure }
 }
 
 /// One piece of a stream.
@@ -103,11 +115,14 @@ fn piece(line: &str) -> Option<Value> {
     if text.starts_with('{') { serde_json::from_str(text).ok() } else { None }
 }
 
-fn of_value(kind: &str, value: &Value) -> Option<Usage> {
-    match value {
-        Value::Array(pieces) => joined(pieces.iter().map(|piece| of_value(kind, piece))),
-        value => joined(PLACES.iter().filter_map(|place| value.pointer(place)).map(|answer| read(kind, answer))),
-    }
+fn of_piece(kind: &str, piece: &Value) -> Option<Usage> {
+    joined(PLACES.iter().filter_map(|place| piece.pointer(place)).map(|answer| read(kind, answer)))
+}
+
+/// The model that a cut text names first. Within strings of JSON the quotes are escaped.
+fn named_model(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once("\"model\"")?;
+    rest.trim_start().strip_prefix(':')?.trim_start().strip_prefix('"')?.split_once('"').map(|(model, _)| model)
 }
 
 /// The counts of a stream grow: each is as large as the largest that a piece tells.
@@ -120,7 +135,7 @@ fn joined(pieces: impl Iterator<Item = Option<Usage>>) -> Option<Usage> {
     })
 }
 
-/// The last counts that stand in a text which is not read as a whole: they come at the end of answers and of streams.
+/// The last counts that stand in a text that is cut: they come at the end of answers.
 fn last_counts(kind: &str, text: &str) -> Option<Usage> {
     ["usageMetadata", "usage", "billed_units"].into_iter().find_map(|name| {
         let (_, rest) = text.rsplit_once(&format!("\"{name}\""))?;
@@ -200,13 +215,13 @@ mod tests {
 
     #[test]
     fn a_streams_counts_are_those_of_its_pieces() {
-        let counts = |kind: &str, body: &str| of(kind, body).map(|usage| (usage.input, usage.cached, usage.output));
+        let counts = |kind: &str, body: &str| read_body(kind, body).usage.map(|usage| (usage.input, usage.cached, usage.output));
         let openai = "data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}],\"usage\":null}\n\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":10,\"completion_tokens\":5}}\n\ndata: [DONE]\n";
         assert_eq!(counts("openai", openai), Some((10, 0, 5)));
         let responses =
             "event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"usage\":{\"input_tokens\":7,\"output_tokens\":3}}}\n";
         assert_eq!(counts("openai", responses), Some((7, 0, 3)));
-        let anthropic = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":25,\"cache_read_input_tokens\":75,\"output_tokens\":1}}}\n\nevent: message_delta\ndata: {\"type\":\"message_delta\",\"usage\":{\"input_tokens\":25,\"output_tokens\":15}}\n";
+        let anthropic = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":25,\"cache_read_input_tokens\":75,\"output_tokens\":1}}}\n\nevent: message_delta\ndata: {\"type\":\"message_delta\",\"usage\":{\"output_tokens\":15}}\n";
         assert_eq!(counts("anthropic", anthropic), Some((100, 75, 15)));
         let gemini = r#"[{"usageMetadata":{"promptTokenCount":4,"candidatesTokenCount":1}},{"usageMetadata":{"promptTokenCount":4,"candidatesTokenCount":9}}]"#;
         assert_eq!(counts("gemini", gemini), Some((4, 0, 9)));
@@ -215,12 +230,33 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_long_or_cut_tells_its_last_counts() {
-        let long = format!("{{\"choices\":[\"{}\"],\"usage\":{{\"prompt_tokens\":10,\"completion_tokens\":5}}}}", "x".repeat(WHOLE_MAX));
-        assert_eq!(of("openai", &long).map(|usage| (usage.input, usage.output)), Some((10, 5)));
-        let cut = &long[WHOLE_MAX / 2..];
-        assert_eq!(of("openai", cut).map(|usage| usage.input), Some(10));
-        assert_eq!(of("openai", &long[..long.len() - 10]), None);
+    fn a_body_that_is_long_or_cut_tells_its_last_counts_and_its_model() {
+        let read = |body: &str| {
+            let reading = read_body("openai", body);
+            (reading.usage.map(|usage| (usage.input, usage.output)), reading.model)
+        };
+        let long = format!(
+            "{{\"model\": \"gpt-4\",\"choices\":[\"{}\\\"model\\\":\"],\"usage\":{{\"prompt_tokens\":10,\"completion_tokens\":5}}}}",
+            "x".repeat(200_000)
+        );
+        let whole = (Some((10, 5)), Some("gpt-4".to_owned()));
+        assert_eq!(read(&long), whole);
+        let (head, tail) = (&long[..50], &long[100_000..]);
+        assert_eq!(read(&format!("{head}\n{tail}")), whole);
+        assert_eq!(read(tail), (Some((10, 5)), None));
+        assert_eq!(read(&long[..long.len() - 10]), (None, Some("gpt-4".to_owned())));
+    }
+
+    #[test]
+    fn a_stream_tells_its_model_and_that_it_failed() {
+        let start = "data: {\"type\":\"message_start\",\"message\":{\"model\":\"claude\",\"usage\":{\"input_tokens\":25,\"output_tokens\":1}}}\n\n";
+        let error = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\"}}\n\n";
+        let reading = read_body("anthropic", &format!("{start}{error}"));
+        assert_eq!((reading.model.as_deref(), reading.usage.map(|usage| usage.input)), (Some("claude"), Some(25)));
+        assert_eq!(reading.failure.unwrap().pointer("/error/type"), Some(&json!("overloaded_error")));
+        assert_eq!(read_body("anthropic", start).failure, None);
+        assert_eq!(read_body("openai", "{\"error\":null,\"model\":\"gpt\"}").failure, None);
+        assert_eq!(read_body("gemini", "[{\"modelVersion\":\"flash\"}]").model.as_deref(), Some("flash"));
     }
 
     #[test]

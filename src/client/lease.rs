@@ -159,7 +159,7 @@ impl<C: GiveBack> Lease<C> {
 
     fn heard(&self, response: ProviderResponse) -> Report {
         self.touched.store(true, Ordering::Relaxed);
-        Report::answered(self.grant.lease.clone(), response)
+        Report::answered(self.grant.lease.clone(), response.bounded())
     }
 }
 
@@ -212,7 +212,7 @@ macro_rules! reports {
             }
 
             /// Settles it by the provider's answer: the daemon reads from it what came of the request, what it used, and how long to
-            /// wait. Of a long body its end will do.
+            /// wait. Of a long body its beginning and its end are sent.
             ///
             /// # Errors
             /// As [`Lease::ok`].

@@ -24,8 +24,9 @@ pub struct Breaker {
     answers: [u32; 2],
     failures: [u32; 2],
     open_until: Option<Steady>,
-    /// The one lease that finds out whether the provider has recovered.
-    trial: Option<u64>,
+    /// The one lease that finds out whether the provider has recovered, and when it was given: for as long as the breaker stays
+    /// open, no other does.
+    trial: Option<(u64, Steady)>,
 }
 
 /// How a breaker stands.
@@ -73,13 +74,13 @@ impl Breaker {
         match self.open_until {
             None => Standing::Closed,
             Some(until) if until > now => Standing::Open,
-            Some(_) => Standing::HalfOpen(self.trial),
+            Some(_) => Standing::HalfOpen(self.trial.filter(|(_, given)| given.after(OPEN) > now).map(|(lease, _)| lease)),
         }
     }
 
     /// A lease was given that finds out whether the provider has recovered.
-    pub const fn try_with(&mut self, lease: u64) {
-        self.trial = Some(lease);
+    pub const fn try_with(&mut self, lease: u64, given: Steady) {
+        self.trial = Some((lease, given));
     }
 
     /// Moves on to the half minute of `at`: the two last are counted.
@@ -135,8 +136,9 @@ mod tests {
         }
         assert_eq!(breaker.standing(at(29)), Standing::Open);
         assert_eq!(breaker.standing(at(30)), Standing::HalfOpen(None));
-        breaker.try_with(7);
+        breaker.try_with(7, at(30));
         assert_eq!(breaker.standing(at(31)), Standing::HalfOpen(Some(7)));
+        assert_eq!(breaker.standing(at(60)), Standing::HalfOpen(None));
         // One failure is enough to open it again, one answer to close it.
         breaker.note(Outcome::Timeout, at(32));
         assert_eq!(breaker.standing(at(33)), Standing::Open);

@@ -6,6 +6,10 @@ use std::time::Duration;
 use crate::id::ModelName;
 use crate::time::{Now, Steady, Timestamp};
 
+/// How long a limit with nothing left keeps a key from being chosen, at most: providers tell when all of it is back, and a part is
+/// back before that.
+const HELD_MAX: Duration = Duration::from_secs(60);
+
 /// Models that one key remembers.
 const MODELS_MAX: usize = 64;
 
@@ -36,7 +40,7 @@ impl ProviderLimits {
         if let Some(span) = nothing_for
             && self.spent.len() < MODELS_MAX
         {
-            self.spent.push((model.cloned(), now.steady.after(span)));
+            self.spent.push((model.cloned(), now.steady.after(span.min(HELD_MAX))));
         }
     }
 
@@ -67,6 +71,9 @@ mod tests {
         assert_eq!(limits.spent_until(Some(&model), now.steady), Some(now.after(Duration::from_secs(20)).steady));
         assert_eq!(limits.spent_until(None, now.steady), None);
         assert_eq!(limits.spent_until(Some(&model), now.after(Duration::from_secs(20)).steady), None);
+        let mut daily = ProviderLimits::default();
+        daily.said(None, Some(0), None, Some(Duration::from_secs(86_400)), now);
+        assert_eq!(daily.spent_until(None, now.steady), Some(now.after(HELD_MAX).steady));
         // A later answer knows better.
         limits.said(Some(&model), Some(3), Some(5), None, now.after(Duration::from_secs(1)));
         assert_eq!(limits.spent_until(Some(&model), now.steady), None);

@@ -148,6 +148,12 @@ fn a_provider_that_fails_is_passed_over_and_served_where_nobody_else_can() {
     world.report(&trial, Outcome::Timeout);
     assert_eq!(world.select(&any()).unwrap().lease.key.provider.as_str(), "other");
     world.pass(Duration::from_secs(31));
+    // A trial that tells nothing is waited for as long as it was open, whoever insists on the provider meanwhile.
+    assert_eq!(world.select(&any()).unwrap().lease.key.provider.as_str(), "openai");
+    world.pass(Duration::from_secs(29));
+    assert_eq!(world.select(&Select { fallback: Some(false), ..any() }).unwrap().lease.key.provider.as_str(), "openai");
+    assert_eq!(world.select(&any()).unwrap().lease.key.provider.as_str(), "other");
+    world.pass(Duration::from_secs(1));
     let trial = world.select(&any()).unwrap();
     world.report(&trial, Outcome::Ok);
     for _ in 0..3 {

@@ -105,8 +105,17 @@ pub fn read_body(kind: &str, body: &str) -> Reading {
     };
     let usage = joined(pieces.iter().map(|piece| of_piece(kind, piece)));
     let model = pieces.iter().find_map(|piece| MODELS.iter().find_map(|place| piece.pointer(place)?.as_str()));
-    let failure = pieces.iter().rfind(|piece| matches!(piece.get("error"), Some(Value::Object(_) | Value::String(_)))).cloned();
+    let failure = pieces.iter().rfind(|piece| piece.get("error").is_some_and(is_something)).cloned();
     Reading { usage: usage.or_else(|| last_counts(kind, body)), model: model.or_else(|| named_model(body)).map(str::to_owned), failure }
+}
+
+/// Some answers carry an error that is none.
+fn is_something(error: &Value) -> bool {
+    match error {
+        Value::Object(fields) => !fields.is_empty(),
+        Value::String(text) => !text.is_empty(),
+        _ => false,
+    }
 }
 
 /// One piece of a stream.
@@ -255,7 +264,9 @@ mod tests {
         assert_eq!((reading.model.as_deref(), reading.usage.map(|usage| usage.input)), (Some("claude"), Some(25)));
         assert_eq!(reading.failure.unwrap().pointer("/error/type"), Some(&json!("overloaded_error")));
         assert_eq!(read_body("anthropic", start).failure, None);
-        assert_eq!(read_body("openai", "{\"error\":null,\"model\":\"gpt\"}").failure, None);
+        for none in ["null", "\"\"", "{}", "false"] {
+            assert_eq!(read_body("openai", &format!("{{\"error\":{none},\"model\":\"gpt\"}}")).failure, None);
+        }
         assert_eq!(read_body("gemini", "[{\"modelVersion\":\"flash\"}]").model.as_deref(), Some("flash"));
     }
 

@@ -39,18 +39,78 @@ pub struct Told {
     pub left: Option<Left>,
 }
 
-/// What an answer of the provider says, as far as the caller does not say it.
-struct Heard {
-    outcome: Outcome,
-    usage: Option<usage::Usage>,
-    retry_after: Option<Duration>,
-    account: Option<AccountName>,
-    model: Option<ModelName>,
-    left: Option<Left>,
+/// What an error means that an answer with status 200 ends with. Its own status, where it has one, is in it.
+fn failed_midway(kind: &str, failure: &serde_json::Value) -> Outcome {
+    let text = failure.to_string();
+    let status = match Answer::new(200, [], text.as_bytes()).status() {
+        200 => 500,
+        inner => inner,
+    };
+    judge(kind, &Answer::new(status, [], text.as_bytes())).outcome.unwrap_or(Outcome::ServerError)
 }
 
-impl Heard {
-    fn of(kind: &str, response: &ProviderResponse) -> Self {
+impl Told {
+    /// What a report tells, of a request to a provider whose API is that of `kind`. What the caller says itself wins over the
+    /// provider's answer.
+    ///
+    /// # Errors
+    /// It names no outcome, or one beside an answer, or what no request can have used.
+    pub fn of(report: &Report, kind: &str) -> Result<Self, ErrorReply> {
+        let told = match (report.outcome, &report.response) {
+            (Some(outcome), None) => Self::nothing_but(outcome),
+            (None, Some(response)) => Self::heard(kind, response),
+            _ => return Err(ErrorReply::new(ErrorCode::BadRequest, "a report has either an `outcome` or the provider's `response`")),
+        };
+        let told = Self {
+            versioned: report.model.is_none() && told.model.is_some(),
+            model: report.model.clone().or(told.model),
+            input_tokens: report.input_tokens.or(told.input_tokens),
+            output_tokens: report.output_tokens.or(told.output_tokens),
+            cached_tokens: report.cached_tokens.or(told.cached_tokens),
+            cost: report.cost_usd.or(told.cost),
+            retry_after: report.retry_after_ms.map(Duration::from_millis).or(told.retry_after),
+            ..told
+        };
+        told.sensible()
+    }
+
+    /// What a record tells.
+    ///
+    /// # Errors
+    /// It tells what no request can have used, or of one that was not made.
+    pub fn recorded(record: &Record) -> Result<Self, ErrorReply> {
+        let outcome = record.outcome.unwrap_or(Outcome::Ok);
+        if outcome == Outcome::Cancelled {
+            return Err(ErrorReply::new(ErrorCode::BadRequest, "what was cancelled was not used: there is nothing to record"));
+        }
+        let told = Self {
+            model: record.model.clone(),
+            input_tokens: record.input_tokens,
+            output_tokens: record.output_tokens,
+            cached_tokens: record.cached_tokens,
+            cost: record.cost_usd,
+            ..Self::nothing_but(outcome)
+        };
+        told.sensible()
+    }
+
+    const fn nothing_but(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            model: None,
+            versioned: false,
+            input_tokens: None,
+            output_tokens: None,
+            cached_tokens: None,
+            cost: None,
+            retry_after: None,
+            account: None,
+            left: None,
+        }
+    }
+
+    /// What the provider's answer says.
+    fn heard(kind: &str, response: &ProviderResponse) -> Self {
         let body = response.body.as_deref().unwrap_or_default();
         let headers = response.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let answer = Answer::new(response.status, headers, body.as_bytes());
@@ -69,69 +129,18 @@ impl Heard {
         let retry_after = answer.retry_after();
         // The provider's word on how long to wait goes before its limits.
         let left = answer.left().map(|left| Left { nothing_for: left.nothing_for.filter(|_| retry_after.is_none()), ..left });
-        let model = reading.model.and_then(|model| model.parse().ok());
-        Self { outcome, usage: reading.usage, retry_after, account, model, left }
-    }
-}
-
-/// What an error means that an answer with status 200 ends with. Its own status, where it has one, is in it.
-fn failed_midway(kind: &str, failure: &serde_json::Value) -> Outcome {
-    let text = failure.to_string();
-    let status = match Answer::new(200, [], text.as_bytes()).status() {
-        200 => 500,
-        inner => inner,
-    };
-    judge(kind, &Answer::new(status, [], text.as_bytes())).outcome.unwrap_or(Outcome::ServerError)
-}
-
-impl Told {
-    /// What a report tells, of a request to a provider whose API is that of `kind`.
-    ///
-    /// # Errors
-    /// It names no outcome, or one beside an answer, or what no request can have used.
-    pub fn of(report: &Report, kind: &str) -> Result<Self, ErrorReply> {
-        let heard = match (report.outcome, &report.response) {
-            (Some(outcome), None) => Heard { outcome, usage: None, retry_after: None, account: None, model: None, left: None },
-            (None, Some(response)) => Heard::of(kind, response),
-            _ => return Err(ErrorReply::new(ErrorCode::BadRequest, "a report has either an `outcome` or the provider's `response`")),
-        };
-        let usage = heard.usage;
-        let told = Self {
-            outcome: heard.outcome,
-            versioned: report.model.is_none() && heard.model.is_some(),
-            model: report.model.clone().or(heard.model),
-            input_tokens: report.input_tokens.or_else(|| usage.map(|usage| usage.input)),
-            output_tokens: report.output_tokens.or_else(|| usage.map(|usage| usage.output)),
-            cached_tokens: report.cached_tokens.or_else(|| usage.map(|usage| usage.cached)),
-            cost: report.cost_usd.or_else(|| usage.and_then(|usage| usage.cost)),
-            retry_after: report.retry_after_ms.map(Duration::from_millis).or(heard.retry_after),
-            account: heard.account,
-            left: heard.left,
-        };
-        told.sensible()
-    }
-
-    /// What a record tells.
-    ///
-    /// # Errors
-    /// It tells what no request can have used, or of one that was not made.
-    pub fn recorded(record: &Record) -> Result<Self, ErrorReply> {
-        let told = Self {
-            outcome: record.outcome.unwrap_or(Outcome::Ok),
-            model: record.model.clone(),
-            versioned: false,
-            input_tokens: record.input_tokens,
-            output_tokens: record.output_tokens,
-            cached_tokens: record.cached_tokens,
-            cost: record.cost_usd,
-            retry_after: None,
-            account: None,
-            left: None,
-        };
-        if told.outcome == Outcome::Cancelled {
-            return Err(ErrorReply::new(ErrorCode::BadRequest, "what was cancelled was not used: there is nothing to record"));
+        let usage = reading.usage;
+        Self {
+            model: reading.model.and_then(|model| model.parse().ok()),
+            input_tokens: usage.map(|usage| usage.input),
+            output_tokens: usage.map(|usage| usage.output),
+            cached_tokens: usage.map(|usage| usage.cached),
+            cost: usage.and_then(|usage| usage.cost),
+            retry_after,
+            account,
+            left,
+            ..Self::nothing_but(outcome)
         }
-        told.sensible()
     }
 
     fn sensible(self) -> Result<Self, ErrorReply> {

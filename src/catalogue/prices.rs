@@ -59,10 +59,11 @@ impl PriceList {
     /// (`-20240229`, `-2024-08-06`), never by a likeness.
     #[must_use]
     pub fn lookup(&self, kind: &str, model: &str) -> Option<Price> {
-        let Some(listed) = &self.0 else { return lookup(kind, model) };
-        let models = listed.prices.get(kind)?;
-        let dated = || without_date(model).and_then(|name| models.get(name));
-        models.get(model).or_else(dated).or_else(|| models.get(ANY_MODEL)).copied()
+        let exact = |model: &str| match &self.0 {
+            Some(listed) => listed.prices.get(kind)?.get(model).copied(),
+            None => built_in(kind, model),
+        };
+        exact(model).or_else(|| exact(without_date(model)?)).or_else(|| exact(ANY_MODEL))
     }
 
     /// The day for which it holds, where it says one.
@@ -84,13 +85,10 @@ impl PriceList {
     }
 }
 
-/// The built-in price of a model of the provider `kind`: by its exact name, or by its name without a date at the end
-/// (`-20240229`, `-2024-08-06`), never by a likeness.
-#[must_use]
-fn lookup(kind: &str, model: &str) -> Option<Price> {
+/// The built-in price of a model by its exact name.
+fn built_in(kind: &str, model: &str) -> Option<Price> {
     let (_, models) = table::PRICES.iter().find(|(name, _)| *name == kind)?;
-    let exact = |wanted: &str| models.iter().find(|(name, _)| *name == wanted).map(|(_, price)| *price);
-    exact(model).or_else(|| exact(without_date(model)?)).or_else(|| exact(ANY_MODEL))
+    models.iter().find(|(name, _)| *name == model).map(|(_, price)| *price)
 }
 
 /// The name before a date at its end; none where it ends with none.
@@ -108,6 +106,10 @@ fn without_date(model: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn lookup(kind: &str, model: &str) -> Option<Price> {
+        PriceList::default().lookup(kind, model)
+    }
 
     #[test]
     fn a_date_at_the_end_of_a_name_is_no_other_model() {
@@ -129,7 +131,8 @@ mod tests {
         assert_eq!(list.lookup("openai", "gpt-4.1"), None);
         assert_eq!((list.date(), list.all().count()), (Some("2027-01-01"), 2));
         let built_in = PriceList::default();
-        assert_eq!(built_in.lookup("openai", "gpt-4o"), lookup("openai", "gpt-4o"));
+        assert_eq!(built_in.lookup("openai", "gpt-4o"), super::built_in("openai", "gpt-4o"));
+        assert!(built_in.lookup("openai", "gpt-4o").is_some());
         assert_eq!(built_in.date(), Some(COMPILED));
         assert!(built_in.all().count() > 200);
     }

@@ -32,11 +32,13 @@ use crate::event::{AccountKey, Event, Granted};
 use crate::health::account::AccountHealth;
 use crate::health::breaker::Breaker;
 use crate::health::left::ProviderLimits;
+use crate::health::reach::Reach;
 use crate::health::{KeyHealth, Trial};
 use crate::id::{AccountName, KeyId, ModelName, ProviderName};
 use crate::lease::Leases;
 use crate::limits::{Limits, Meter};
 use crate::policy::{KeyPolicy, Policy, ProviderPolicy};
+use crate::protocol::reply::Balance;
 use crate::rotation::round_robin::Schedule;
 use crate::session::Sessions;
 use crate::time::{Now, Steady, Timestamp};
@@ -114,6 +116,8 @@ struct KeyEntry {
     trials: Vec<(Option<ModelName>, u64)>,
     /// What its provider said is left of its own limits.
     provider_limits: ProviderLimits,
+    /// What its provider said at the last check is left of its money.
+    balances: Vec<Balance>,
     /// It has no secret, or none that can be opened.
     sealed: bool,
 }
@@ -139,6 +143,7 @@ struct ProviderEntry {
     /// With `per: interval`: the choice that is kept, and until when.
     kept: Option<(KeyIx, Steady)>,
     breaker: Breaker,
+    reach: Reach,
 }
 
 /// May a key be eligible after this event that was not before it?
@@ -226,9 +231,10 @@ impl Broker {
             keys.push(ix);
         }
         let weights: Vec<u32> = provider.keys.iter().map(|key| key.weight).collect();
+        let reach = old.as_ref().filter(|old| old.policy.base_url == provider.base_url).map(|old| old.reach.clone()).unwrap_or_default();
         let (last, kept, breaker) = old.map_or_else(|| (None, None, Breaker::default()), |old| (old.last, old.kept, old.breaker));
         let last_place = last.and_then(|last| keys.iter().position(|key| *key == last));
-        ProviderEntry { policy: provider.clone(), schedule: Schedule::new(&weights, last_place), keys, last, kept, breaker }
+        ProviderEntry { policy: provider.clone(), schedule: Schedule::new(&weights, last_place), keys, last, kept, breaker, reach }
     }
 
     /// The key's place; a key that nobody knew is taken up as retired.
@@ -250,6 +256,7 @@ impl Broker {
             last_ok: None,
             trials: Vec::new(),
             provider_limits: ProviderLimits::default(),
+            balances: Vec::new(),
             sealed: true,
         })
     }

@@ -27,12 +27,27 @@ pub struct Provider {
     pub shapes: &'static [Shape],
     /// How a key is checked without spending tokens; none: there is no free way.
     pub probe: Option<Probe>,
+    /// Where a success of the probe tells what is left of the key's money; none: it does not.
+    pub balance: Option<BalanceAt>,
+    /// The smallest request that spends tokens.
+    pub completion: Completion,
     /// Headers of its answers that together name the account of the key.
     pub account_headers: &'static [&'static str],
+    /// How it says what, where the status alone does not.
+    rules: &'static [rules::Rule],
+    /// The forms in which its answers count tokens.
+    pub usage: &'static [&'static usage::Form],
     /// What its rate limits and quotas hang on, for people.
     pub limits: &'static str,
     /// Where these facts are from.
     pub source: &'static str,
+}
+
+impl Provider {
+    /// How it says what, where the status alone does not: a line a rule, the first that fits counts.
+    pub fn errors(&self) -> impl Iterator<Item = String> {
+        self.rules.iter().map(rules::Rule::to_string)
+    }
 }
 
 /// How a request carries the key.
@@ -125,10 +140,56 @@ pub enum Proof {
     Contrast,
 }
 
+/// Where an answer tells what is left of a key's money: JSON pointers (RFC 6901), in which `*` stands for every element of an array.
+#[derive(Debug, Clone, Copy)]
+pub struct BalanceAt {
+    /// The currency (ISO 4217); none: US dollars.
+    pub currency: Option<&'static str>,
+    /// What is left, as a number or as its text.
+    pub left: &'static str,
+    /// Of how much.
+    pub limit: Option<&'static str>,
+    /// When it is filled up again.
+    pub resets: Option<&'static str>,
+}
+
+/// A request for one answer of as few tokens as the API allows.
+#[derive(Debug, Clone, Copy)]
+pub struct Completion {
+    /// Its path after the base URL; `{model}` stands for the model.
+    pub path: &'static str,
+    /// Its form.
+    pub form: CompletionForm,
+    /// A cheap model, for a configuration that names none; none: there is none that every account has.
+    pub model: Option<&'static str>,
+}
+
+/// The form of a completion's request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CompletionForm {
+    /// Chat completions, with `max_tokens`: most providers, Anthropic's messages and Cohere's chat among them.
+    MaxTokens,
+    /// Chat completions, with `max_completion_tokens`: OpenAI's newer models refuse the other.
+    MaxCompletionTokens,
+    /// Responses, with `max_output_tokens`.
+    Responses,
+    /// Google's `generateContent`.
+    GenerateContent,
+    /// Ollama's chat.
+    Ollama,
+}
+
 /// The provider of that name.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Provider> {
     all().iter().find(|provider| provider.name == name)
+}
+
+/// What stands for a service of which nothing is known but that it speaks an API like OpenAI's.
+#[must_use]
+pub fn any() -> &'static Provider {
+    let [.., compatible] = &providers::ALL;
+    compatible
 }
 
 /// Every known provider.
@@ -150,6 +211,7 @@ mod tests {
         assert_eq!(all().len(), 18);
         assert!(find("openai").is_some());
         assert!(find("OpenAI").is_none());
+        assert_eq!(any().name, "openai_compatible");
     }
 
     #[test]

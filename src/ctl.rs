@@ -168,7 +168,14 @@ mod tests {
     fn an_invalid_key_is_told_and_fails_the_command() {
         let answer = |_| {
             let (provider, key_name) = ("openai".parse().unwrap(), "primary".parse().unwrap());
-            Reply::Validations(vec![Validation { provider, key_name, valid: false, verdict: KeyVerdict::Invalid, message: "unknown".to_owned() }])
+            Reply::Validations(vec![Validation {
+                provider,
+                key_name,
+                valid: false,
+                verdict: KeyVerdict::Invalid,
+                message: "unknown".to_owned(),
+                cost_usd: None,
+            }])
         };
         let (text, ended) = ran("gollmctl validate openai/primary", answer);
         assert_eq!(text, "Provider: openai\n  primary: ✗ Invalid - unknown\n");

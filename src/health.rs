@@ -3,7 +3,9 @@
 pub mod account;
 pub mod aside;
 pub mod breaker;
+pub mod checked;
 pub mod left;
+pub mod reach;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -113,6 +115,14 @@ impl KeyHealth {
                 self.probe_at = Some(now.steady);
             }
         }
+    }
+
+    /// Its account's quota of `model` is spent, as a lease says that was given at `given`: set aside for it for `interval`, and no
+    /// longer than to the next UTC midnight.
+    pub fn model_spent(&mut self, model: &ModelName, given: Steady, interval: Duration, now: Now) {
+        let aside = &mut self.model_entry(model, now).aside;
+        aside.count(given);
+        aside.put(now.steady.after(interval).min(now.midnight()));
     }
 
     /// It may not use `model`: the key is skipped for it during `interval`.

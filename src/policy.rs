@@ -3,6 +3,7 @@
 //! Built by `config`, obeyed by `broker`. It holds no secrets.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
@@ -76,6 +77,18 @@ pub struct ProviderPolicy {
     pub health_check: bool,
     /// When no key is eligible, is the fallback chain tried?
     pub fallback_enabled: bool,
+}
+
+/// Is that URL's host this machine?
+#[must_use]
+pub fn is_here(url: &str) -> bool {
+    let authority = url.split_once("://").map_or(url, |(_, rest)| rest).split('/').next().unwrap_or_default();
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// When a new choice is made.

@@ -7,6 +7,7 @@ mod wording;
 #[cfg(test)]
 mod stand_in;
 
+use std::future::Future;
 use std::time::Duration;
 
 use self::call::Call;
@@ -14,9 +15,10 @@ use self::http::{Http, Unreached};
 use crate::catalogue::answer::Answer;
 use crate::catalogue::classify::{Judgement, judge};
 use crate::catalogue::shape;
+use crate::catalogue::usage::{Usage, read_body};
 use crate::catalogue::{Probe, Proof, Provider};
 use crate::environment::Environment;
-use crate::id::AccountName;
+use crate::health::checked::{Checked, Contact};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::KeyVerdict;
 use crate::secret::Secret;
@@ -28,20 +30,14 @@ pub struct Prober {
     timeout: Duration,
 }
 
-/// What a check found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What asking for a completion found.
+#[derive(Debug, Clone, PartialEq)]
 #[must_use]
-pub struct Checked {
+pub struct Spent {
     /// What it says of the key.
-    pub verdict: KeyVerdict,
-    /// What a request would have got; none where the provider's API was not reached.
-    pub outcome: Option<Outcome>,
-    /// The same for people; the key is not in it.
-    pub message: String,
-    /// The account that the provider's answer names.
-    pub account: Option<AccountName>,
-    /// How long the provider asks to wait.
-    pub retry_after: Option<Duration>,
+    pub checked: Checked,
+    /// What the completion used, where one was answered.
+    pub usage: Option<Usage>,
 }
 
 /// Why keys can't be checked at all.
@@ -69,23 +65,48 @@ impl Prober {
 
     /// Checks a key of a provider of the kind `kind`, whose API is at `base_url`.
     pub async fn check(&self, kind: &'static Provider, base_url: &str, secret: &Secret) -> Checked {
-        let Some(probe) = call::probe_at(kind, base_url) else {
-            return Checked::by_shape(kind, secret);
+        match call::probe_at(kind, base_url) {
+            Some(probe) => self.in_time(kind, self.live(kind, probe, base_url, secret)).await,
+            None => by_shape(kind, secret),
+        }
+    }
+
+    /// Asks for the smallest completion of `model`, which costs money.
+    pub async fn spend(&self, kind: &'static Provider, base_url: &str, secret: &Secret, model: &str) -> Spent {
+        let mut usage = None;
+        let asking = async {
+            match self.send(Call::completion(kind, base_url, secret, model)).await {
+                Err(why) => missed(&why),
+                Ok(answer) => {
+                    usage = read_body(kind, answer.text()).usage.filter(|_| (200..300).contains(&answer.status()));
+                    let checked = by_answer(kind, judge(kind, &answer), &answer, secret);
+                    // What an answer to the free check says of the key, one to a completion need not say.
+                    let answered = checked.outcome == Some(Outcome::Ok);
+                    if answered { Checked { verdict: KeyVerdict::Valid, message: wording::VALID.to_owned(), ..checked } } else { checked }
+                }
+            }
         };
-        let checking = self.live(kind, probe, base_url, secret);
+        let checked = self.in_time(kind, asking).await;
+        Spent { checked, usage }
+    }
+
+    /// One time limit for connect, headers and body, and for all requests of one check.
+    async fn in_time(&self, kind: &Provider, checking: impl Future<Output = Checked>) -> Checked {
         match tokio::time::timeout(self.timeout, checking).await {
             Ok(checked) => checked,
-            Err(_) => Checked::unproven(Some(Outcome::Timeout), format!("{} did not answer in {:?}", kind.name, self.timeout)),
+            Err(_) => {
+                let why = format!("{} did not answer in {:?}", kind.name, self.timeout);
+                Checked::unproven(Some(Outcome::Timeout), Contact::Missed { why: why.clone(), no_network: false }, &why)
+            }
         }
     }
 
     async fn live(&self, kind: &'static Provider, probe: Probe, base_url: &str, secret: &Secret) -> Checked {
-        match self.ask(kind, probe, base_url, secret).await {
-            Err(why) => Checked::unproven(None, why.to_string()),
+        match self.send(Call::new(kind, probe, base_url, secret)).await {
+            Err(why) => missed(&why),
             Ok(answer) => {
-                let judgement = judge(kind.name, &answer);
-                let checked = Checked::by_answer(kind, judgement, &answer, secret);
-                let needs_contrast = probe.proof == Proof::Contrast && judgement.verdict == KeyVerdict::Valid;
+                let checked = by_answer(kind, judge(kind, &answer), &answer, secret);
+                let needs_contrast = probe.proof == Proof::Contrast && checked.verdict == KeyVerdict::Valid;
                 if needs_contrast { self.contrasted(checked, kind, probe, base_url).await } else { checked }
             }
         }
@@ -96,42 +117,46 @@ impl Prober {
         let Ok(made_up) = Secret::new("sk-gollm-made-up-key-that-no-host-may-accept".to_owned()) else {
             return checked;
         };
-        let why = match self.ask(kind, probe, base_url, &made_up).await {
+        let why = match self.send(Call::new(kind, probe, base_url, &made_up)).await {
             Err(why) => why.to_string(),
-            Ok(answer) => match judge(kind.name, &answer).outcome {
+            Ok(answer) => match judge(kind, &answer).outcome {
                 Some(Outcome::AuthFailed | Outcome::PermissionDenied) => return checked,
                 Some(Outcome::Ok) => "this endpoint answers any key".to_owned(),
                 _ => format!("a made-up key was answered with HTTP {}, so the key's success proves nothing", answer.status()),
             },
         };
-        Checked { account: checked.account, ..Checked::unproven(checked.outcome, why) }
+        Checked { account: checked.account, balances: checked.balances, ..Checked::unproven(checked.outcome, checked.contact, &why) }
     }
 
-    async fn ask(&self, kind: &Provider, probe: Probe, base_url: &str, secret: &Secret) -> Result<Answer, Unreached> {
-        self.http.send(Call::new(kind, probe, base_url, secret)?).await
+    async fn send(&self, call: Result<Call, Unreached>) -> Result<Answer, Unreached> {
+        self.http.send(call?).await
     }
 }
 
-impl Checked {
-    fn by_answer(kind: &Provider, judgement: Judgement, answer: &Answer, secret: &Secret) -> Self {
-        Self {
-            verdict: judgement.verdict,
-            outcome: judgement.outcome,
-            message: wording::message(kind, judgement.verdict, answer, secret),
-            account: answer.account(kind),
-            retry_after: answer.retry_after(),
-        }
+fn by_answer(kind: &Provider, judgement: Judgement, answer: &Answer, secret: &Secret) -> Checked {
+    Checked {
+        verdict: judgement.verdict,
+        outcome: judgement.outcome,
+        message: wording::message(kind, judgement.verdict, answer, secret),
+        // Some other host may have answered in its place.
+        contact: if judgement.outcome.is_some() && !answer.is_page() { Contact::Reached } else { Contact::Untried },
+        account: answer.account(kind),
+        balances: answer.balances(kind),
     }
+}
 
-    fn by_shape(kind: &Provider, secret: &Secret) -> Self {
-        let shape = shape::message(kind.name, shape::check(kind.name, secret));
-        Self::unproven(None, format!("{} has no free request that proves a key. {shape}", kind.name))
-    }
+fn by_shape(kind: &Provider, secret: &Secret) -> Checked {
+    let shape = shape::message(kind.name, shape::check(kind.name, secret));
+    Checked::unproven(None, Contact::Untried, &format!("{} has no free request that proves a key. {shape}", kind.name))
+}
 
-    pub(crate) fn unproven(outcome: Option<Outcome>, why: String) -> Self {
-        let message = format!("Key could not be checked: {why}");
-        Self { verdict: KeyVerdict::Inconclusive, outcome, message, account: None, retry_after: None }
-    }
+fn missed(why: &Unreached) -> Checked {
+    let contact = match why {
+        Unreached::Address | Unreached::Key => Contact::Untried,
+        Unreached::Connect { no_network, .. } => Contact::Missed { why: why.to_string(), no_network: *no_network },
+        Unreached::Broken { .. } => Contact::Missed { why: why.to_string(), no_network: false },
+    };
+    Checked::unproven(None, contact, &why.to_string())
 }
 
 #[cfg(test)]
@@ -184,7 +209,6 @@ mod tests {
         let host = StandIn::start(|_| Reply::new(429, "{}").header("retry-after", "7")).await;
         let checked = check("openai", &host).await;
         assert_eq!((checked.verdict, checked.outcome), (KeyVerdict::Inconclusive, Some(Outcome::RateLimited)));
-        assert_eq!(checked.retry_after, Some(Duration::from_secs(7)));
     }
 
     #[tokio::test]

@@ -676,7 +676,7 @@ _gollmctl() {
             return 0
             ;;
         gollmctl__subcmd__validate)
-            opts="-h --format-only --socket --json --help"
+            opts="-h --format-only --spend --socket --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -163,6 +163,7 @@ complete -c gollmctl -n "__fish_gollmctl_using_subcommand stats" -l json -d 'Ans
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand stats" -s h -l help -d 'Print help'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand validate" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand validate" -l format-only -d 'Look at the shape of the keys alone, and ask no provider'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand validate" -l spend -d 'Also ask for the smallest completion, which costs money'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand validate" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand validate" -s h -l help -d 'Print help'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand health" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F

@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use crate::broker::{Broker, KeyIx, Moment};
+use crate::catalogue;
 use crate::event::{AccountKey, Event};
 use crate::health::KeyHealth;
 use crate::health::account::AccountHealth;
+use crate::health::checked::Checked;
 use crate::health::left::ProviderLimits;
-use crate::id::{AccountName, KeyId};
+use crate::health::reach::{Missed, network_down};
+use crate::id::{KeyId, ProviderName};
+use crate::policy::is_here;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::KeyVerdict;
@@ -60,6 +64,7 @@ impl Broker {
         let key = self.key_ix(id);
         self.keys[key].trials.clear();
         self.keys[key].provider_limits = ProviderLimits::default();
+        self.keys[key].balances.clear();
         let account = &mut self.accounts[self.keys[key].account];
         account.recent = account.recent.filter(|(other, ..)| *other != key);
         let mut health = self.keys[key].health.clone();
@@ -96,13 +101,20 @@ impl Broker {
     }
 
     /// Takes note of a live check.
-    pub fn probed(&mut self, id: &KeyId, verdict: KeyVerdict, outcome: Option<Outcome>, account: Option<AccountName>, moment: &mut Moment<'_>) {
+    pub fn probed(&mut self, id: &KeyId, checked: &Checked, moment: &mut Moment<'_>) {
         let Ok(key) = self.known_key(id) else { return };
+        let interval = self.policy.health_check_interval;
+        if let Some(provider) = self.providers.get_mut(&id.provider) {
+            provider.reach.note(&checked.contact, interval, moment.now);
+        }
         let mut health = self.keys[key].health.clone();
-        health.probed(verdict, self.policy.health_check_interval, moment.now, moment.rng.f64());
+        health.probed(checked.verdict, interval, moment.now, moment.rng.f64());
         self.put_health(key, health);
-        self.hear_of_account(key, account.as_ref());
-        if verdict == KeyVerdict::NoQuota || outcome == Some(Outcome::QuotaExhausted) {
+        self.hear_of_account(key, checked.account.as_ref());
+        if checked.outcome.is_some() {
+            self.keys[key].balances.clone_from(&checked.balances);
+        }
+        if checked.verdict == KeyVerdict::NoQuota || checked.outcome == Some(Outcome::QuotaExhausted) {
             let interval = self.providers.get(&id.provider).map_or(Duration::from_secs(3600), |provider| provider.policy.interval);
             let account = self.keys[key].account;
             let mut shared = self.accounts[account].health.clone();
@@ -111,20 +123,47 @@ impl Broker {
         }
     }
 
+    /// Why a provider is not reached; none: it is, or nothing is known.
+    #[must_use]
+    pub fn missed(&self, provider: &ProviderName) -> Option<&Missed> {
+        self.providers.get(provider)?.reach.missed()
+    }
+
+    /// Since when and by what sign the network of this machine seems to be down.
+    #[must_use]
+    pub fn network_down(&self) -> Option<&Missed> {
+        let elsewhere = self.providers.values().filter(|provider| {
+            let probed = catalogue::find(provider.policy.kind).is_some_and(|api| api.probe.is_some());
+            probed && !is_here(&provider.policy.base_url) && provider.keys.iter().any(|key| self.is_probed(*key, None))
+        });
+        network_down(elsewhere.map(|provider| &provider.reach))
+    }
+
+    /// Is it probed, as far as settings and secrets go, and (with a time) unless it is disabled by hand then?
+    fn is_probed(&self, key: KeyIx, now: Option<Steady>) -> bool {
+        let entry = &self.keys[key];
+        let on = self.providers.get(&entry.id.provider).is_some_and(|provider| provider.policy.health_check);
+        let enabled = entry.policy.as_ref().is_some_and(|policy| policy.enabled);
+        on && enabled && !entry.sealed && now.is_none_or(|now| !entry.health.is_disabled(now))
+    }
+
     /// The keys whose probe is due: first those that wait for one, then those that were neither used nor checked for
-    /// `health_check_interval`.
+    /// `health_check_interval`. Of a provider that was not reached none is until it is to be tried again, and then every one.
     #[must_use]
     pub fn probes_due(&self, now: Now, last_round: Option<Steady>) -> Vec<KeyId> {
+        let round = last_round.is_none_or(|last| last.after(self.policy.health_check_interval) <= now.steady);
         let probed = self.keys.all().filter(|key| {
-            let entry = &self.keys[*key];
-            let provider = self.providers.get(&entry.id.provider);
-            let on = provider.is_some_and(|provider| provider.policy.health_check) && entry.policy.as_ref().is_some_and(|policy| policy.enabled);
-            if !on || entry.sealed || entry.health.is_disabled(now.steady) {
+            if !self.is_probed(*key, Some(now.steady)) {
                 return false;
+            }
+            let entry = &self.keys[*key];
+            let reach = self.providers.get(&entry.id.provider).map(|provider| &provider.reach);
+            if let Some(reach) = reach.filter(|reach| reach.missed().is_some()) {
+                return reach.again(now.steady).is_none();
             }
             match entry.health.probe_at {
                 Some(at) => at <= now.steady,
-                None => last_round.is_none_or(|last| last.after(self.policy.health_check_interval) <= now.steady) && !self.used_lately(*key, now),
+                None => round && !self.used_lately(*key, now),
             }
         });
         let mut due: Vec<KeyIx> = probed.collect();
@@ -140,7 +179,12 @@ impl Broker {
 
     /// When the next key that waits for a probe is due; none: no key waits.
     #[must_use]
-    pub fn next_probe(&self) -> Option<Steady> {
-        self.keys.all().filter(|key| self.keys[*key].policy.is_some()).filter_map(|key| self.keys[key].health.probe_at).min()
+    pub fn next_probe(&self, now: Steady) -> Option<Steady> {
+        let next = |key: KeyIx| {
+            let entry = &self.keys[key];
+            let reach = &self.providers.get(&entry.id.provider)?.reach;
+            if reach.missed().is_some() { Some(reach.again(now).unwrap_or(now)) } else { entry.health.probe_at }
+        };
+        self.keys.all().filter(|key| self.is_probed(*key, Some(now))).filter_map(next).min()
     }
 }

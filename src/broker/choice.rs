@@ -86,7 +86,7 @@ impl Broker {
             if estimate.cost_usd.is_some() && (estimate.input_tokens.is_some() || estimate.output_tokens.is_some()) {
                 return Err(refused("an estimate is either tokens or cost_usd, not both"));
             }
-            sensible([estimate.input_tokens, estimate.output_tokens, None], estimate.cost_usd)?;
+            sensible(&[estimate.input_tokens, estimate.output_tokens], estimate.cost_usd)?;
         }
         if request.wait_ms.is_some_and(|wait| wait > WAIT_MAX_MS) {
             return Err(refused(format!("`wait_ms` is at most {WAIT_MAX_MS}, which is a day")));

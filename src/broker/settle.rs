@@ -5,11 +5,14 @@ use std::time::Duration;
 use crate::access::Caller;
 use crate::broker::select::Grant;
 use crate::broker::told::Told;
-use crate::broker::{Broker, KeyIx, Moment};
+use crate::broker::{AccountIx, Broker, KeyIx, Moment};
 use crate::catalogue::answer::Left;
+use crate::catalogue::classify::Scope;
+use crate::catalogue::{self, Provider, usage};
 use crate::event::{Event, Granted, Recorded, Settled, Usage};
 use crate::health::Probing;
 use crate::health::account::ACCOUNT_SPAN;
+use crate::health::checked::Contact;
 use crate::id::{AccountName, KeyId, ModelName, ProviderName};
 use crate::lease::Standing;
 use crate::money::Usd;
@@ -27,6 +30,7 @@ struct Sign<'a> {
     /// When the lease was given.
     given: Steady,
     retry_after: Option<Duration>,
+    scope: Scope,
 }
 
 fn unknown_lease() -> ErrorReply {
@@ -67,13 +71,19 @@ impl Broker {
         let settled = Settled { lease: lease.clone(), outcome: told.outcome, model, usage, at: moment.now };
         self.emit(Event::Settled(settled));
         self.reports += 1;
+        if told.outcome.is_answer()
+            && let Some(provider) = self.providers.get_mut(&lease.key.provider)
+        {
+            provider.reach.note(&Contact::Reached, self.policy.health_check_interval, moment.now);
+        }
         if self.keys[key].health.concerns(lease.at.steady) {
             self.hear_of_account(key, told.account.as_ref());
             if let Some(Left { requests, tokens, nothing_for }) = told.left {
                 self.keys[key].provider_limits.said(lease.model.as_ref(), requests, tokens, nothing_for, moment.now);
             }
         }
-        let sign = Sign { outcome: told.outcome, model: lease.model.as_ref(), given: lease.at.steady, retry_after: told.retry_after };
+        let sign =
+            Sign { outcome: told.outcome, model: lease.model.as_ref(), given: lease.at.steady, retry_after: told.retry_after, scope: told.scope };
         self.take_sign(key, &sign, moment);
         self.raise_key_alert(key, moment.now);
         self.raise_global_alert(moment.now);
@@ -130,7 +140,11 @@ impl Broker {
         let outcome = told.outcome;
         self.emit(Event::Recorded(Recorded { key: id, caller: caller.uid, outcome, model: record.model.clone(), usage, at: moment.now }));
         self.reports += 1;
-        self.take_sign(key, &Sign { outcome, model: record.model.as_ref(), given: moment.now.steady, retry_after: None }, moment);
+        self.take_sign(
+            key,
+            &Sign { outcome, model: record.model.as_ref(), given: moment.now.steady, retry_after: None, scope: Scope::Usual },
+            moment,
+        );
         self.raise_key_alert(key, moment.now);
         self.raise_global_alert(moment.now);
         Ok(self.reported(key, &usage, record.model.as_ref(), false, moment.now))
@@ -153,7 +167,8 @@ impl Broker {
         let cached = told.cached_tokens.unwrap_or(0).min(input);
         let provider = self.providers.get(&key.provider);
         let price = provider.zip(model).and_then(|(provider, model)| self.policy.price(&provider.policy, model));
-        let cost = told.cost.or_else(|| price.map(|price| price.cost(input, cached, output)));
+        let counted = usage::Usage { input, cached, written: told.written_tokens.unwrap_or(0), output, cost: None };
+        let cost = told.cost.or_else(|| price.map(|price| price.cost(&counted)));
         let used = told.outcome == Outcome::Ok || input > 0 || output > 0;
         Usage { input_tokens: input, output_tokens: output, cached_tokens: cached, cost: cost.unwrap_or(Usd::ZERO), unpriced: cost.is_none() && used }
     }
@@ -177,10 +192,10 @@ impl Broker {
         }
     }
 
-    /// Whose API the provider speaks, by its name in the catalogue.
+    /// Whose API the provider speaks.
     #[must_use]
-    pub fn kind_of(&self, provider: &ProviderName) -> Option<&'static str> {
-        self.providers.get(provider).map(|provider| provider.policy.kind)
+    pub fn api_of(&self, provider: &ProviderName) -> Option<&'static Provider> {
+        catalogue::find(self.providers.get(provider)?.policy.kind)
     }
 
     /// Moves the states of the key and its account by what came of a request.
@@ -202,16 +217,20 @@ impl Broker {
                 account.passed(sign.given);
             }
             Outcome::RateLimited => {
-                let until = health.rate_limited(sign.model, sign.retry_after, sign.given, now, moment.rng.f64());
+                let model = sign.model.filter(|_| sign.scope != Scope::Account);
+                let until = health.rate_limited(model, sign.retry_after, sign.given, now, moment.rng.f64());
                 let before = self.accounts[account_ix].recent.replace((key, now.steady, until));
-                if let Some((other, at, longest)) = before
-                    && other != key
-                    && now.steady.since(at) <= ACCOUNT_SPAN
-                {
-                    account.rate_limited(until.max(longest), sign.given);
+                let other = before.filter(|(other, at, _)| *other != key && now.steady.since(*at) <= ACCOUNT_SPAN);
+                match other {
+                    Some((_, _, longest)) => account.rate_limited(until.max(longest), sign.given),
+                    None if sign.scope == Scope::Account => account.rate_limited(until, sign.given),
+                    None => {}
                 }
             }
-            Outcome::QuotaExhausted => account.quota_exhausted(interval, now),
+            Outcome::QuotaExhausted => match sign.model.filter(|_| sign.scope == Scope::Model) {
+                Some(model) => return self.model_spent(account_ix, model, sign.given, interval, now),
+                None => account.quota_exhausted(interval, now),
+            },
             Outcome::AuthFailed => health.auth_failed(probing, sign.given, now),
             Outcome::PermissionDenied => {
                 if let Some(model) = sign.model {
@@ -223,6 +242,16 @@ impl Broker {
         self.put_health(key, health);
         if account != self.accounts[account_ix].health {
             self.emit(Event::Account { account: self.accounts[account_ix].key.clone(), health: account });
+        }
+    }
+
+    /// The account's quota of one model is spent: its keys are set aside for that model.
+    fn model_spent(&mut self, account: AccountIx, model: &ModelName, given: Steady, interval: Duration, now: Now) {
+        let members: Vec<KeyIx> = self.keys.all().filter(|key| self.keys[*key].account == account).collect();
+        for key in members {
+            let mut health = self.keys[key].health.clone();
+            health.model_spent(model, given, interval, now);
+            self.put_health(key, health);
         }
     }
 

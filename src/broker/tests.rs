@@ -9,10 +9,12 @@ mod world;
 use std::time::Duration;
 
 use crate::broker::tests::world::{ADMIN, World, key, openai, policy, usd};
+use crate::health::checked::{Checked, Contact};
+use crate::id::KeyId;
 use crate::policy::ChoicePer;
 use crate::protocol::error::{ErrorCode, Reason};
 use crate::protocol::outcome::Outcome;
-use crate::protocol::reply::{KeyState, KeyVerdict};
+use crate::protocol::reply::{Balance, KeyState, KeyVerdict};
 use crate::protocol::request::{Estimate, Record, Select};
 use crate::protocol::strategy::Strategy;
 
@@ -159,6 +161,101 @@ fn a_provider_that_fails_is_passed_over_and_served_where_nobody_else_can() {
     for _ in 0..3 {
         assert_eq!(world.select(&any()).unwrap().lease.key.provider.as_str(), "openai");
     }
+}
+
+#[test]
+fn a_quota_of_one_model_sets_its_account_aside_for_that_model_alone() {
+    let mut keys = [key("a"), key("b"), key("c")];
+    for shared in keys.iter_mut().take(2) {
+        shared.account = Some("team".parse().unwrap());
+    }
+    let mut world = World::new(policy(vec![openai(&keys)]));
+    let flash = Select { key_name: Some("a".parse().unwrap()), ..for_model("flash") };
+    let grant = world.select(&flash).unwrap();
+    let daily = r#"{"error":{"code":429,"details":[{"violations":[{"quotaId":"GenerateRequestsPerDayPerProjectPerModel"}]},{"retryDelay":"22s"}]}}"#;
+    world.answered(&grant, "gemini", 429, daily);
+    assert_eq!(taken(&mut world, &for_model("flash"), 2), ["c", "c"]);
+    assert_eq!(taken(&mut world, &for_model("pro"), 3), ["a", "b", "c"]);
+    // Until midnight or for the interval, of an hour here, and then by one lease.
+    world.pass(Duration::from_secs(3601));
+    assert_eq!(taken(&mut world, &for_model("flash"), 4), ["a", "b", "c", "c"]);
+    // The same said of no model is said of the account.
+    let grant = world.select(&Select { key_name: Some("c".parse().unwrap()), ..any() }).unwrap();
+    assert_eq!(world.answered(&grant, "gemini", 429, daily).state, KeyState::Exhausted);
+}
+
+#[test]
+fn a_rate_limit_of_the_account_cools_all_its_keys_whatever_the_model() {
+    let mut keys = [key("a"), key("b"), key("c")];
+    for shared in keys.iter_mut().take(2) {
+        shared.account = Some("team".parse().unwrap());
+    }
+    let mut world = World::new(policy(vec![openai(&keys)]));
+    let grant = world.select(&Select { key_name: Some("a".parse().unwrap()), ..for_model("gpt-4") }).unwrap();
+    world.answered(&grant, "openai", 429, r#"{"error":{"code":"slow_down","message":"Your request rate increased too quickly."}}"#);
+    assert_eq!(taken(&mut world, &for_model("other"), 3), ["c", "c", "c"]);
+    let grant = world.select(&for_model("gpt-4")).unwrap();
+    world.answered(&grant, "openai", 429, r#"{"error":{"code":"rate_limit_exceeded"}}"#);
+    assert_eq!(taken(&mut world, &for_model("other"), 1), ["c"]);
+}
+
+#[test]
+fn one_provider_that_is_not_reached_is_told_apart_from_no_network() {
+    let mut other = openai(&[key("o")]);
+    other.name = "other".parse().unwrap();
+    let mut own = openai(&[key("l")]);
+    own.name = "own".parse().unwrap();
+    own.base_url = "http://127.0.0.1:11434".to_owned();
+    let mut world = World::new(policy(vec![openai(&[key("a"), key("b")]), other, own]));
+    let missed = Checked::unproven(None, Contact::Missed { why: "no connection to h".to_owned(), no_network: false }, "no connection to h");
+    let probe = |world: &mut World, id: &str, checked: &Checked| world.probe_found(&id.parse().unwrap(), checked);
+    let warnings = |world: &World| world.broker.warnings(world.now).join("\n");
+    probe(&mut world, "openai/a", &missed);
+    assert!(warnings(&world).contains("openai is not reached since 2026-01-01T10:00:00Z: no connection to h"), "{}", warnings(&world));
+    assert_eq!(world.row("a").state, KeyState::Unknown);
+    // One key of it finds out, later; the other providers' keys are probed as ever.
+    let due = |world: &World| world.broker.probes_due(world.now, None).iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(due(&world), ["other/o", "own/l"]);
+    assert_eq!(world.broker.next_probe(world.now.steady), Some(world.now.after(Duration::from_secs(30)).steady));
+    probe(&mut world, "own/l", &Checked { contact: Contact::Reached, ..missed.clone() });
+    probe(&mut world, "other/o", &missed);
+    assert!(
+        warnings(&world).starts_with("no provider is reached since 2026-01-01T10:00:00Z: the network of this machine seems to be down"),
+        "{}",
+        warnings(&world)
+    );
+    assert!(!warnings(&world).contains("other is not reached"));
+    world.pass(Duration::from_secs(30));
+    assert_eq!(due(&world), ["openai/a", "openai/b", "other/o", "own/l"]);
+    let id: KeyId = "other/o".parse().unwrap();
+    assert!(world.broker.health(world.now)[&id.provider][&id.key].message.contains("not reached by the last check"));
+    // An answer that somebody got says that it is reached.
+    let grant = world.select(&any()).unwrap();
+    world.report(&grant, Outcome::ServerError);
+    assert!(warnings(&world).contains("network"));
+    let grant = world.select(&any()).unwrap();
+    world.report(&grant, Outcome::Ok);
+    assert!(warnings(&world).starts_with("other is not reached since 2026-01-01T10:00:00Z: no connection to h"), "{}", warnings(&world));
+}
+
+#[test]
+fn what_is_left_of_a_keys_money_is_shown_until_its_secret_changes() {
+    let mut world = World::new(policy(vec![openai(&[key("a")])]));
+    let balance = Balance { currency: "USD".to_owned(), left: 7.5, limit: None, resets: None };
+    let id: KeyId = "openai/a".parse().unwrap();
+    let checked = Checked {
+        verdict: KeyVerdict::Valid,
+        outcome: Some(Outcome::Ok),
+        balances: vec![balance.clone()],
+        ..Checked::unproven(None, Contact::Reached, "")
+    };
+    world.probe_found(&id, &checked);
+    let shown = |world: &World| world.broker.health(world.now)[&id.provider][&id.key].balance.clone();
+    assert_eq!(shown(&world), [balance]);
+    world.probe_found(&id, &Checked::unproven(None, Contact::Untried, ""));
+    assert_eq!(shown(&world).len(), 1);
+    world.broker.secret_replaced(&id, world.now);
+    assert_eq!(shown(&world), []);
 }
 
 #[test]

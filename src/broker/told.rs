@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::broker::cost::sensible;
-use crate::catalogue;
+use crate::catalogue::Provider;
 use crate::catalogue::answer::{Answer, Left};
-use crate::catalogue::classify::judge;
+use crate::catalogue::classify::{Scope, judge};
 use crate::catalogue::usage;
 use crate::id::{AccountName, ModelName};
 use crate::money::Usd;
@@ -29,10 +29,14 @@ pub struct Told {
     pub output_tokens: Option<u64>,
     /// Input tokens from the provider's cache.
     pub cached_tokens: Option<u64>,
+    /// Input tokens that the provider wrote to its cache.
+    pub written_tokens: Option<u64>,
     /// What it cost, where somebody knows better than the price list.
     pub cost: Option<Usd>,
     /// How long the provider asked to wait.
     pub retry_after: Option<Duration>,
+    /// What a rate limit or a quota holds for.
+    pub scope: Scope,
     /// The account that the provider names.
     pub account: Option<AccountName>,
     /// What the provider says is left of its limits.
@@ -40,25 +44,25 @@ pub struct Told {
 }
 
 /// What an error means that an answer with status 200 ends with. Its own status, where it has one, is in it.
-fn failed_midway(kind: &str, failure: &serde_json::Value) -> Outcome {
+fn failed_midway(provider: &Provider, failure: &serde_json::Value) -> Outcome {
     let text = failure.to_string();
     let status = match Answer::new(200, [], text.as_bytes()).status() {
         200 => 500,
         inner => inner,
     };
-    judge(kind, &Answer::new(status, [], text.as_bytes())).outcome.unwrap_or(Outcome::ServerError)
+    judge(provider, &Answer::new(status, [], text.as_bytes())).outcome.unwrap_or(Outcome::ServerError)
 }
 
 impl Told {
-    /// What a report tells, of a request to a provider whose API is that of `kind`. What the caller says itself wins over the
+    /// What a report tells, of a request to a provider whose API is that of `api`. What the caller says itself wins over the
     /// provider's answer.
     ///
     /// # Errors
     /// It names no outcome, or one beside an answer, or what no request can have used.
-    pub fn of(report: &Report, kind: &str) -> Result<Self, ErrorReply> {
+    pub fn of(report: &Report, api: &Provider) -> Result<Self, ErrorReply> {
         let told = match (report.outcome, &report.response) {
             (Some(outcome), None) => Self::nothing_but(outcome),
-            (None, Some(response)) => Self::heard(kind, response),
+            (None, Some(response)) => Self::heard(api, response),
             _ => return Err(ErrorReply::new(ErrorCode::BadRequest, "a report has either an `outcome` or the provider's `response`")),
         };
         let told = Self {
@@ -102,30 +106,32 @@ impl Told {
             input_tokens: None,
             output_tokens: None,
             cached_tokens: None,
+            written_tokens: None,
             cost: None,
             retry_after: None,
+            scope: Scope::Usual,
             account: None,
             left: None,
         }
     }
 
     /// What the provider's answer says.
-    fn heard(kind: &str, response: &ProviderResponse) -> Self {
+    fn heard(api: &Provider, response: &ProviderResponse) -> Self {
         let body = response.body.as_deref().unwrap_or_default();
         let headers = response.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let answer = Answer::new(response.status, headers, body.as_bytes());
         let success = (200..300).contains(&answer.status()) && !answer.is_page();
-        let reading = if success { usage::read_body(kind, body) } else { usage::Reading::default() };
-        let outcome = match (&reading.failure, judge(kind, &answer).outcome) {
+        let reading = if success { usage::read_body(api, body) } else { usage::Reading::default() };
+        let judgement = judge(api, &answer);
+        let outcome = match (&reading.failure, judgement.outcome) {
             // What was not the provider's API, such as a page of some gateway's, is taken for its failure and says nothing of a key.
             (_, Some(_)) if answer.is_page() && !matches!(answer.status(), 401 | 429 | 500..) => Outcome::ServerError,
-            (Some(failure), None | Some(Outcome::Ok)) => failed_midway(kind, failure),
+            (Some(failure), None | Some(Outcome::Ok)) => failed_midway(api, failure),
             (_, Some(outcome)) => outcome,
             // A success need not be one JSON text: it may be a stream, or the end of one.
             (_, None) if success => Outcome::Ok,
             (_, None) => Outcome::ServerError,
         };
-        let account = catalogue::find(kind).and_then(|provider| answer.account(provider));
         let retry_after = answer.retry_after();
         // The provider's word on how long to wait goes before its limits.
         let left = answer.left().map(|left| Left { nothing_for: left.nothing_for.filter(|_| retry_after.is_none()), ..left });
@@ -135,16 +141,18 @@ impl Told {
             input_tokens: usage.map(|usage| usage.input),
             output_tokens: usage.map(|usage| usage.output),
             cached_tokens: usage.map(|usage| usage.cached),
+            written_tokens: usage.map(|usage| usage.written),
             cost: usage.and_then(|usage| usage.cost),
             retry_after,
-            account,
+            scope: judgement.scope,
+            account: answer.account(api),
             left,
             ..Self::nothing_but(outcome)
         }
     }
 
     fn sensible(self) -> Result<Self, ErrorReply> {
-        sensible([self.input_tokens, self.output_tokens, self.cached_tokens], self.cost)?;
+        sensible(&[self.input_tokens, self.output_tokens, self.cached_tokens, self.written_tokens], self.cost)?;
         Ok(self)
     }
 }
@@ -152,6 +160,7 @@ impl Told {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalogue::find;
 
     fn response(status: u16, headers: &[(&str, &str)], body: &str) -> ProviderResponse {
         let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -159,7 +168,7 @@ mod tests {
     }
 
     fn told(kind: &str, response: ProviderResponse) -> Told {
-        Told::of(&Report::answered("gl_x".parse().unwrap(), response), kind).unwrap()
+        Told::of(&Report::answered("gl_x".parse().unwrap(), response), find(kind).unwrap()).unwrap()
     }
 
     #[test]
@@ -212,7 +221,7 @@ mod tests {
             model: Some("mine".parse().unwrap()),
             ..Report::answered("gl_x".parse().unwrap(), response(200, &[], body))
         };
-        let told = Told::of(&report, "openai").unwrap();
+        let told = Told::of(&report, find("openai").unwrap()).unwrap();
         assert_eq!((told.input_tokens, told.output_tokens, told.model), (Some(7), Some(500), Some("mine".parse().unwrap())));
     }
 
@@ -221,13 +230,13 @@ mod tests {
         let both = Report { outcome: Some(Outcome::Ok), ..Report::answered("gl_x".parse().unwrap(), response(200, &[], "")) };
         let none = Report { outcome: None, ..Report::of("gl_x".parse().unwrap(), Outcome::Ok) };
         for report in [both, none] {
-            assert_eq!(Told::of(&report, "openai").unwrap_err().code, ErrorCode::BadRequest);
+            assert_eq!(Told::of(&report, find("openai").unwrap()).unwrap_err().code, ErrorCode::BadRequest);
         }
         let absurd = told_or_code(r#"{"usage":{"prompt_tokens":9000000000000,"completion_tokens":1}}"#);
         assert_eq!(absurd, Err(ErrorCode::BadRequest));
     }
 
     fn told_or_code(body: &str) -> Result<Told, ErrorCode> {
-        Told::of(&Report::answered("gl_x".parse().unwrap(), response(200, &[], body)), "openai").map_err(|why| why.code)
+        Told::of(&Report::answered("gl_x".parse().unwrap(), response(200, &[], body)), find("openai").unwrap()).map_err(|why| why.code)
     }
 }

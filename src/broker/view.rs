@@ -93,13 +93,19 @@ impl Broker {
         for (_, key) in self.keys_of(None) {
             let entry = &self.keys[key];
             let (state, until, reason) = self.state_of(key, now);
+            let mut message =
+                reason.unwrap_or_else(|| if state == KeyState::Unknown { "not used or checked yet".to_owned() } else { "good".to_owned() });
+            if let Some(missed) = self.missed(&entry.id.provider) {
+                message.push_str(&format!("; its provider was not reached by the last check: {}", missed.why));
+            }
             let health = KeyHealth {
                 state,
                 healthy: state.is_healthy(),
                 since: entry.health.since,
                 until: until.map(|until| now.wall_at(until)),
                 last_checked: entry.health.checked,
-                message: reason.unwrap_or_else(|| if state == KeyState::Unknown { "not used or checked yet".to_owned() } else { "good".to_owned() }),
+                message,
+                balance: entry.balances.clone(),
             };
             all.entry(entry.id.provider.clone()).or_default().insert(entry.id.key.clone(), health);
         }
@@ -191,9 +197,16 @@ impl Broker {
                 warnings.push(format!("{} is unreachable: its last requests failed", provider.policy.name));
             }
         }
+        if let Some(missed) = self.network_down() {
+            warnings.push(format!("no provider is reached since {}: the network of this machine seems to be down ({})", missed.since, missed.why));
+        } else {
+            let missed = self.policy.providers.iter().filter_map(|provider| Some((&provider.name, self.missed(&provider.name)?)));
+            warnings.extend(missed.map(|(name, missed)| format!("{name} is not reached since {}: {}", missed.since, missed.why)));
+        }
         let unpriced = self.ledger.unpriced_on(day);
         if unpriced > 0 {
-            warnings.push(format!("{unpriced} requests today had no known price and count as $0; give their models a price in `models`"));
+            let (requests, count) = if unpriced == 1 { ("request", "counts") } else { ("requests", "count") };
+            warnings.push(format!("{unpriced} {requests} today had no known price and {count} as $0; give their models a price in `models`"));
         }
         warnings
     }

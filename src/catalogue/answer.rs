@@ -6,12 +6,20 @@ use serde_json::Value;
 
 use crate::catalogue::Provider;
 use crate::id::AccountName;
+use crate::protocol::reply::Balance;
 
 /// Bytes of a body that are read; what comes after them is dropped.
 pub const BODY_MAX: usize = 64 * 1024;
 
 /// Longer waits than this are not believed.
 const WAIT_MAX: Duration = Duration::from_secs(31 * 86_400);
+
+/// Numbers as large as these are no spans: seconds since 1970, and milliseconds.
+const EPOCH_SECONDS: i64 = 1_000_000_000;
+const EPOCH_MILLIS: i64 = 1_000_000_000_000;
+
+/// Currencies of one account that are shown.
+const BALANCES_MAX: usize = 4;
 
 /// An answer. It may echo the key: nothing of it is shown but through `probe::redact`.
 pub struct Answer {
@@ -33,15 +41,32 @@ pub struct Left {
 }
 
 /// Headers with a limit: what is left of it, when it begins anew, and whether it counts requests.
-const LIMITS: [(&str, &str, bool); 6] = [
-    // OpenAI, Groq and others with its API.
-    ("x-ratelimit-remaining-requests", "x-ratelimit-reset-requests", true),
-    ("x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens", false),
-    ("anthropic-ratelimit-requests-remaining", "anthropic-ratelimit-requests-reset", true),
-    ("anthropic-ratelimit-tokens-remaining", "anthropic-ratelimit-tokens-reset", false),
-    ("anthropic-ratelimit-input-tokens-remaining", "anthropic-ratelimit-input-tokens-reset", false),
-    ("anthropic-ratelimit-output-tokens-remaining", "anthropic-ratelimit-output-tokens-reset", false),
+const LIMITS: [(&str, Anew, bool); 11] = [
+    // OpenAI, Azure, Groq, xAI and others with its API.
+    ("x-ratelimit-remaining-requests", Anew::At("x-ratelimit-reset-requests"), true),
+    ("x-ratelimit-remaining-tokens", Anew::At("x-ratelimit-reset-tokens"), false),
+    ("anthropic-ratelimit-requests-remaining", Anew::At("anthropic-ratelimit-requests-reset"), true),
+    ("anthropic-ratelimit-tokens-remaining", Anew::At("anthropic-ratelimit-tokens-reset"), false),
+    ("anthropic-ratelimit-input-tokens-remaining", Anew::At("anthropic-ratelimit-input-tokens-reset"), false),
+    ("anthropic-ratelimit-output-tokens-remaining", Anew::At("anthropic-ratelimit-output-tokens-reset"), false),
+    // Cerebras.
+    ("x-ratelimit-remaining-requests-day", Anew::At("x-ratelimit-reset-requests-day"), true),
+    ("x-ratelimit-remaining-tokens-minute", Anew::At("x-ratelimit-reset-tokens-minute"), false),
+    // Mistral, which names the window and no moment; its tokens are named as Cerebras' are.
+    ("x-ratelimit-remaining-req-10-second", Anew::Within(Duration::from_secs(10)), true),
+    ("x-ratelimit-remaining-req-minute", Anew::Within(Duration::from_secs(60)), true),
+    // OpenRouter and Together.
+    ("x-ratelimit-remaining", Anew::At("x-ratelimit-reset"), true),
 ];
+
+/// When a limit begins anew.
+#[derive(Clone, Copy)]
+enum Anew {
+    /// As this header says.
+    At(&'static str),
+    /// After this time at the latest.
+    Within(Duration),
+}
 
 /// What a body turned out to be.
 #[derive(PartialEq)]
@@ -139,25 +164,38 @@ impl Answer {
     #[must_use]
     pub fn left(&self) -> Option<Left> {
         let mut found: Option<Left> = None;
-        for (remaining, reset, requests) in LIMITS {
+        for (remaining, anew, requests) in LIMITS {
             let Some(count) = self.header(remaining).and_then(|count| count.trim().parse::<u64>().ok()) else { continue };
             let left = found.get_or_insert_default();
             let place = if requests { &mut left.requests } else { &mut left.tokens };
             *place = Some(place.map_or(count, |other| other.min(count)));
             if count == 0 {
-                left.nothing_for = left.nothing_for.max(self.header(reset).and_then(|reset| self.until(reset)).filter(|wait| *wait <= WAIT_MAX));
+                let wait = match anew {
+                    Anew::At(header) => self.header(header).and_then(|reset| self.until(reset)).filter(|wait| *wait <= WAIT_MAX),
+                    Anew::Within(window) => Some(window),
+                };
+                left.nothing_for = left.nothing_for.max(wait);
             }
         }
         found
     }
 
-    /// A span as Go writes it (`6m0s`, `1.5s`, `120ms`), seconds, or a moment (RFC 3339), from the answer's own `Date` on.
+    /// A span as Go writes it (`6m0s`, `1.5s`, `120ms`), seconds, or a moment (RFC 3339, or seconds or milliseconds since 1970),
+    /// from the answer's own `Date` on.
     fn until(&self, reset: &str) -> Option<Duration> {
-        if let Ok(moment) = reset.parse::<jiff::Timestamp>() {
-            let now = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(self.header("date")?).ok()?;
-            return Some(Duration::try_from(moment.duration_since(now)).unwrap_or(Duration::ZERO));
+        let moment = match reset.trim().parse::<i64>() {
+            Ok(since) if since >= EPOCH_MILLIS => jiff::Timestamp::from_millisecond(since).ok(),
+            Ok(since) if since >= EPOCH_SECONDS => jiff::Timestamp::from_second(since).ok(),
+            Ok(_) => None,
+            Err(_) => reset.parse().ok(),
+        };
+        match moment {
+            Some(moment) => {
+                let now = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(self.header("date")?).ok()?;
+                Some(Duration::try_from(moment.duration_since(now)).unwrap_or(Duration::ZERO))
+            }
+            None => seconds(reset, 1.0).or_else(|| go_span(reset)),
         }
-        seconds(reset, 1.0).or_else(|| go_span(reset))
     }
 
     /// A date is measured from the answer's own `Date`: the provider's clock, on both sides.
@@ -165,6 +203,25 @@ impl Answer {
         let date = |name: &str| jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(self.header(name)?).ok();
         let wait = date("retry-after")?.duration_since(date("date")?);
         Some(Duration::try_from(wait).unwrap_or(Duration::ZERO))
+    }
+
+    /// What is left of the key's money, where the answer tells it, by currency.
+    #[must_use]
+    pub fn balances(&self, provider: &Provider) -> Vec<Balance> {
+        let Some(at) = provider.balance.filter(|_| (200..300).contains(&self.status)) else {
+            return Vec::new();
+        };
+        let amount = |value: &Value| value.as_f64().or_else(|| value.as_str()?.trim().parse().ok()).filter(|amount: &f64| amount.is_finite());
+        let first = |pointer: Option<&'static str>| Some(*self.at(pointer?).first()?);
+        let currencies = at.currency.map(|pointer| self.at(pointer));
+        let balance = |(place, left): (usize, &Value)| {
+            let currency = match &currencies {
+                Some(named) => word(named.get(place)?)?,
+                None => "USD".to_owned(),
+            };
+            Some(Balance { currency, left: amount(left)?, limit: first(at.limit).and_then(amount), resets: first(at.resets).and_then(word) })
+        };
+        self.at(at.left).into_iter().take(BALANCES_MAX).enumerate().filter_map(balance).collect()
     }
 
     /// The account that the answer names, by the provider's headers or by its probe's field.
@@ -176,6 +233,11 @@ impl Answer {
         }
         self.at(provider.probe?.account?).first()?.as_str()?.parse().ok()
     }
+}
+
+/// A short text of letters.
+fn word(value: &Value) -> Option<String> {
+    value.as_str().filter(|text| (1..=16).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphabetic())).map(str::to_owned)
 }
 
 /// Google wraps some errors in an array of one.
@@ -268,6 +330,16 @@ mod tests {
         ];
         assert_eq!(left(&anthropic), Some(Left { requests: Some(0), tokens: Some(70), nothing_for: Some(Duration::from_secs(20)) }));
         assert_eq!(left(&[]), None);
+        let date = ("date", "Thu, 01 Jan 2026 00:00:00 GMT");
+        for (remaining, reset) in [
+            ("x-ratelimit-remaining", Some(("x-ratelimit-reset", "1767225610000"))),
+            ("x-ratelimit-remaining", Some(("x-ratelimit-reset", "1767225610"))),
+            ("x-ratelimit-remaining-requests-day", Some(("x-ratelimit-reset-requests-day", "10.0"))),
+            ("x-ratelimit-remaining-req-10-second", None),
+        ] {
+            let headers: Vec<_> = [Some((remaining, "0")), reset, Some(date)].into_iter().flatten().collect();
+            assert_eq!(left(&headers), Some(Left { requests: Some(0), tokens: None, nothing_for: Some(Duration::from_secs(10)) }), "{remaining}");
+        }
         let nonsense = [("x-ratelimit-remaining-requests", "0"), ("x-ratelimit-reset-requests", "soon")];
         assert_eq!(left(&nonsense), Some(Left { requests: Some(0), tokens: None, nothing_for: None }));
         for (text, millis) in [("120ms", Some(120)), ("6m0s", Some(360_000)), ("1h2m3s", Some(3_723_000)), ("", None), ("s", None), ("1x", None)] {
@@ -288,6 +360,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_of_the_money_is_read_where_it_is_told() {
+        let balances = |kind: &str, body: &str| Answer::new(200, [], body.as_bytes()).balances(crate::catalogue::find(kind).unwrap());
+        let balance = |currency: &str, left, limit, resets: Option<&str>| Balance {
+            currency: currency.to_owned(),
+            left,
+            limit,
+            resets: resets.map(str::to_owned),
+        };
+        let deepseek =
+            r#"{"is_available":true,"balance_infos":[{"currency":"USD","total_balance":"110.00"},{"currency":"CNY","total_balance":"0.50"}]}"#;
+        assert_eq!(balances("deepseek", deepseek), [balance("USD", 110.0, None, None), balance("CNY", 0.5, None, None)]);
+        let openrouter = r#"{"data":{"limit":10,"limit_remaining":7.5,"limit_reset":"monthly"}}"#;
+        assert_eq!(balances("openrouter", openrouter), [balance("USD", 7.5, Some(10.0), Some("monthly"))]);
+        for (kind, nothing) in [
+            ("openrouter", r#"{"data":{"limit":null,"limit_remaining":null}}"#),
+            ("deepseek", r#"{"balance_infos":[{"currency":"\u001b[31m","total_balance":"1"},{"currency":"USD","total_balance":"inf"}]}"#),
+            ("openai", openrouter),
+        ] {
+            assert_eq!(balances(kind, nothing), []);
+        }
+    }
+
+    #[test]
     fn a_status_in_the_body_of_a_200_is_the_status() {
         assert_eq!(Answer::new(200, [], br#"{"error":{"code":429}}"#).status(), 429);
         assert_eq!(Answer::new(200, [], br#"{"error":{"code":"x"}}"#).status(), 200);
@@ -301,8 +396,8 @@ mod tests {
             let headers = names.map(|name| (name, value.as_str())).into_iter().chain([("x-ratelimit-remaining-tokens", "0")]);
             let answer = Answer::new(status, headers, &body);
             for kind in crate::catalogue::all() {
-                let judgement = crate::catalogue::classify::judge(kind.name, &answer);
-                drop((judgement, answer.account(kind), answer.message(), answer.retry_after(), answer.left()));
+                let judgement = crate::catalogue::classify::judge(kind, &answer);
+                drop((judgement, answer.account(kind), answer.balances(kind), answer.message(), answer.retry_after(), answer.left()));
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What a provider's answer says: of the request, and of the key that it was made with.
 
+use super::Provider;
 use super::answer::Answer;
-use super::rules;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::KeyVerdict;
 
@@ -13,6 +13,20 @@ pub struct Judgement {
     pub outcome: Option<Outcome>,
     /// What it says of the key.
     pub verdict: KeyVerdict,
+    /// What a limit in it holds for.
+    pub scope: Scope,
+}
+
+/// What a rate limit or a quota holds for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Scope {
+    /// As limits of that kind usually do: a rate limit for the model that was asked, a quota for the account.
+    #[default]
+    Usual,
+    /// For the model that was asked, with any key of the account.
+    Model,
+    /// For the account, whatever the model.
+    Account,
 }
 
 /// The things an answer can say, each an outcome and a verdict.
@@ -45,7 +59,7 @@ pub(super) enum Meaning {
 }
 
 impl Meaning {
-    const fn judgement(self) -> Judgement {
+    pub(super) const fn judgement(self) -> Judgement {
         let (outcome, verdict) = match self {
             Meaning::Accepted => (Some(Outcome::Ok), KeyVerdict::Valid),
             Meaning::Unproven => (Some(Outcome::Ok), KeyVerdict::Inconclusive),
@@ -60,17 +74,17 @@ impl Meaning {
             Meaning::Wrong => (Some(Outcome::BadRequest), KeyVerdict::Inconclusive),
             Meaning::Stranger => (None, KeyVerdict::Inconclusive),
         };
-        Judgement { outcome, verdict }
+        Judgement { outcome, verdict, scope: Scope::Usual }
     }
 }
 
-/// Judges an answer of the provider `kind`: by its own rules, in their order, else by the status.
+/// Judges an answer of `provider`: by its own rules, in their order, else by the status.
 ///
 /// A page for people never says anything of a key: networks and gateways answer with one before the key is read.
-pub fn judge(kind: &str, answer: &Answer) -> Judgement {
+pub fn judge(provider: &Provider, answer: &Answer) -> Judgement {
     let status = answer.status();
-    let own = rules::of(kind).iter().find(|rule| rule.fits(status, answer)).map(|rule| rule.means);
-    let judgement = own.unwrap_or_else(|| by_status(status, answer)).judgement();
+    let own = provider.rules.iter().find(|rule| rule.fits(status, answer));
+    let judgement = own.map_or_else(|| by_status(status, answer).judgement(), |rule| Judgement { scope: rule.scope, ..rule.means.judgement() });
     if answer.is_page() { Judgement { verdict: KeyVerdict::Inconclusive, ..judgement } } else { judgement }
 }
 
@@ -93,9 +107,10 @@ fn by_status(status: u16, answer: &Answer) -> Meaning {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalogue::find;
 
     fn judged(kind: &str, status: u16, body: &str) -> Judgement {
-        judge(kind, &Answer::new(status, [], body.as_bytes()))
+        judge(find(kind).unwrap(), &Answer::new(status, [], body.as_bytes()))
     }
 
     /// Answers as providers' users and pages have shown them; the file says where each is from.
@@ -108,7 +123,7 @@ mod tests {
             let headers = sample["headers"].as_object().unwrap().iter().map(|(name, value)| (name.as_str(), value.as_str().unwrap()));
             let body = sample["body"].as_str().map_or_else(|| sample["body"].to_string(), str::to_owned);
             let status = u16::try_from(sample["status"].as_u64().unwrap()).unwrap();
-            let judgement = judge(sample["provider"].as_str().unwrap(), &Answer::new(status, headers, body.as_bytes()));
+            let judgement = judge(find(sample["provider"].as_str().unwrap()).unwrap(), &Answer::new(status, headers, body.as_bytes()));
             let outcome = judgement.outcome.map(Outcome::name);
             assert_eq!(outcome, sample["outcome"].as_str(), "{}", sample["id"]);
             let verdict = serde_json::to_value(judgement.verdict).unwrap();

@@ -5,35 +5,87 @@ mod table;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::catalogue::usage::Usage;
 use crate::money::Usd;
 
 /// The day the built-in prices were compiled. They are estimates: the configuration may name better ones.
 pub const COMPILED: &str = "2026-11-23";
 
+/// Fireworks names its models by their whole path.
+const PATH_OF_MODELS: &str = "accounts/fireworks/models/";
+
 /// Stands in the table for every model of a provider.
 const ANY_MODEL: &str = "*";
 
-/// The price of a model, in dollars a thousand tokens.
+/// What a request of a model costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Price {
+    /// What its tokens cost.
+    pub rates: Rates,
+    /// What they cost instead in a request with a long input.
+    pub long: Option<LongPrompts>,
+}
+
+/// What tokens cost, in dollars a thousand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rates {
     /// Tokens sent.
     pub input: Usd,
     /// Tokens answered.
     pub output: Usd,
     /// Input tokens that the provider read from its cache; none: as `input`.
     pub cached_input: Option<Usd>,
+    /// Input tokens that the provider wrote to its cache; none: as `input`.
+    pub cache_write: Option<Usd>,
+}
+
+/// The price of a whole request, once its input is long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LongPrompts {
+    /// It holds where the input, cached tokens included, is more tokens than this.
+    pub above: u64,
+    /// What all tokens of the request cost then.
+    pub rates: Rates,
 }
 
 impl Price {
-    /// The cost of a request; `cached` tokens are part of `input`.
+    /// The cost of a request.
     #[must_use]
-    pub fn cost(&self, input: u64, cached: u64, output: u64) -> Usd {
-        let cached = cached.min(input);
-        let fresh = self.input.per_thousand(input - cached);
-        let read = self.cached_input.unwrap_or(self.input).per_thousand(cached);
-        fresh.saturating_add(read).saturating_add(self.output.per_thousand(output))
+    pub fn cost(&self, used: &Usage) -> Usd {
+        let long = self.long.filter(|long| used.input > long.above);
+        long.map_or(self.rates, |long| long.rates).cost(used)
     }
 }
+
+impl Rates {
+    fn cost(&self, used: &Usage) -> Usd {
+        let cached = used.cached.min(used.input);
+        let written = used.written.min(used.input - cached);
+        let parts = [
+            (self.input, used.input - cached - written),
+            (self.cached_input.unwrap_or(self.input), cached),
+            (self.cache_write.unwrap_or(self.input), written),
+            (self.output, used.output),
+        ];
+        parts.into_iter().fold(Usd::ZERO, |sum, (rate, tokens)| sum.saturating_add(rate.per_thousand(tokens)))
+    }
+
+    /// The names that files and `--json` give them.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, Usd)> {
+        let always = [(INPUT, self.input), (OUTPUT, self.output)];
+        let some = [(CACHED_INPUT, self.cached_input), (CACHE_WRITE, self.cache_write)];
+        always.into_iter().chain(some.into_iter().filter_map(|(name, rate)| Some((name, rate?))))
+    }
+}
+
+/// Names of the rates in files.
+pub const INPUT: &str = "input_cost_per_1k_tokens";
+/// See [`INPUT`].
+pub const OUTPUT: &str = "output_cost_per_1k_tokens";
+/// See [`INPUT`].
+pub const CACHED_INPUT: &str = "cached_input_cost_per_1k_tokens";
+/// See [`INPUT`].
+pub const CACHE_WRITE: &str = "cache_write_cost_per_1k_tokens";
 
 /// What models cost where the configuration says nothing: the built-in list, or a file's in its place.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -63,6 +115,7 @@ impl PriceList {
             Some(listed) => listed.prices.get(kind)?.get(model).copied(),
             None => built_in(kind, model),
         };
+        let model = model.strip_prefix(PATH_OF_MODELS).unwrap_or(model);
         exact(model).or_else(|| exact(without_date(model)?)).or_else(|| exact(ANY_MODEL))
     }
 
@@ -124,7 +177,8 @@ mod tests {
 
     #[test]
     fn a_list_of_ones_own_replaces_the_built_in_one() {
-        let own = Price { input: Usd::from_nanos(5), output: Usd::from_nanos(7), cached_input: None };
+        let rates = Rates { input: Usd::from_nanos(5), output: Usd::from_nanos(7), cached_input: None, cache_write: None };
+        let own = Price { rates, long: None };
         let prices = BTreeMap::from([("openai".to_owned(), BTreeMap::from([("gpt-4o".to_owned(), own), ("mine".to_owned(), own)]))]);
         let list = PriceList::from(Listed { date: Some("2027-01-01".to_owned()), prices });
         assert_eq!((list.lookup("openai", "gpt-4o-2024-08-06"), list.lookup("openai", "mine")), (Some(own), Some(own)));
@@ -142,21 +196,44 @@ mod tests {
         assert_eq!(lookup("openai", "gpt-4o-turbo-deluxe"), None);
         assert_eq!(lookup("openai", "GPT-4O"), None);
         assert_eq!(lookup("openai", "*"), None);
+        assert!(lookup("fireworks", "accounts/fireworks/models/gpt-oss-20b").is_some());
         assert_eq!(lookup("openai_compatible", "llama"), None);
         assert_eq!(lookup("nobody", "gpt-4o"), None);
+    }
+
+    fn nanos(price: Price, input: u64, cached: u64, written: u64, output: u64) -> i64 {
+        price.cost(&Usage { input, cached, written, output, cost: None }).nanos()
     }
 
     #[test]
     fn prices_a_million_on_the_page_are_prices_a_thousand_here() {
         let price = lookup("openai", "gpt-4o").unwrap();
-        assert_eq!(price.input, Usd::from_dollars(0.0025).unwrap());
-        assert_eq!(price.output, Usd::from_dollars(0.01).unwrap());
-        assert_eq!(price.cost(1_000_000, 0, 0), Usd::from_dollars(2.5).unwrap());
+        assert_eq!(price.rates.input, Usd::from_dollars(0.0025).unwrap());
+        assert_eq!(price.rates.output, Usd::from_dollars(0.01).unwrap());
+        assert_eq!(nanos(price, 1_000_000, 0, 0, 0), 2_500_000_000);
     }
 
     #[test]
     fn every_model_of_a_local_host_costs_nothing() {
-        assert_eq!(lookup("ollama", "llama3").map(|price| price.cost(1000, 0, 1000)), Some(Usd::ZERO));
+        assert_eq!(lookup("ollama", "llama3").map(|price| nanos(price, 1000, 0, 0, 1000)), Some(0));
+    }
+
+    #[test]
+    fn reads_and_writes_of_a_cache_have_their_own_prices() {
+        let price = lookup("anthropic", "claude-sonnet-4-5").unwrap();
+        // $3 a million, $0.30 read, $3.75 written, $15 answered.
+        assert_eq!(nanos(price, 1_000_000, 500_000, 100_000, 10_000), 1_200_000_000 + 150_000_000 + 375_000_000 + 150_000_000);
+        // More cached than sent is nonsense, and costs no more than what was sent.
+        assert_eq!(nanos(price, 1_000_000, 2_000_000, 2_000_000, 0), 300_000_000);
+    }
+
+    #[test]
+    fn a_long_prompt_costs_more_for_the_whole_request() {
+        let price = lookup("gemini", "gemini-2.5-pro").unwrap();
+        assert_eq!(nanos(price, 200_000, 0, 0, 1000), 250_000_000 + 10_000_000);
+        assert_eq!(nanos(price, 200_001, 0, 0, 1000), 500_002_500 + 15_000_000);
+        let read = price.rates.cached_input.unwrap();
+        assert_eq!(price.long.unwrap().rates.cached_input, Some(read.saturating_add(read)));
     }
 
     #[test]
@@ -165,9 +242,14 @@ mod tests {
             assert!(crate::catalogue::find(kind).is_some(), "{kind}");
             for (model, price) in *models {
                 assert_eq!(models.iter().filter(|(other, _)| other == model).count(), 1, "{kind} {model}");
-                // A free read of tokens that cost something is a gap in a source, not a price.
-                let read_fits = |read: Usd| read <= price.input && (read > Usd::ZERO || price.input == Usd::ZERO);
-                assert!(price.cached_input.is_none_or(read_fits), "{kind} {model}");
+                let long = price.long.map(|long| long.rates);
+                assert!(long.is_none_or(|long| long.input >= price.rates.input && long.output >= price.rates.output), "{kind} {model}");
+                for rates in [Some(price.rates), long].into_iter().flatten() {
+                    // A free read of tokens that cost something is a gap in a source, not a price.
+                    let read_fits = |read: Usd| read <= rates.input && (read > Usd::ZERO || rates.input == Usd::ZERO);
+                    assert!(rates.cached_input.is_none_or(read_fits), "{kind} {model}");
+                    assert!(rates.cache_write.is_none_or(|write| write > rates.input), "{kind} {model}");
+                }
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The facts of each provider. Compiled on 2026-11-23 from the pages named at `source`; an entry is meant to be checked in a minute.
 
-use super::{Auth, Carries, Characters, Method, Probe, Proof, Provider, Shape, Target};
+use super::{Auth, BalanceAt, Carries, Characters, Completion, CompletionForm, Method, Probe, Proof, Provider, Shape, Target, rules, usage};
 
 const MANY: usize = usize::MAX;
 
@@ -15,6 +15,11 @@ const fn openai_shape(prefix: &'static str, characters: Characters) -> Shape {
 
 const fn get(path: &'static str, proof: Proof) -> Probe {
     Probe { method: Method::Get, target: Target::Path(path), carries: Carries::AsUsual, proof, account: None }
+}
+
+/// Chat completions in OpenAI's form.
+const fn chat(model: Option<&'static str>) -> Completion {
+    Completion { path: "/chat/completions", form: CompletionForm::MaxTokens, model }
 }
 
 /// Listing the models, which needs a good key.
@@ -38,7 +43,11 @@ pub(super) static ALL: [Provider; 18] = [
         ],
         // A restricted key may lack the right to list models: it is refused with `missing_scope`, and is real.
         probe: Some(models()),
+        balance: None,
+        completion: Completion { path: "/chat/completions", form: CompletionForm::MaxCompletionTokens, model: Some("gpt-4.1-nano") },
         account_headers: &["openai-organization", "openai-project"],
+        rules: &rules::OPENAI,
+        usage: &[&usage::CHAT, &usage::RESPONSES],
         limits: "organization and project, per model; never per key",
         source: "https://developers.openai.com/api/docs/guides/error-codes",
     },
@@ -51,7 +60,11 @@ pub(super) static ALL: [Provider; 18] = [
         shapes: &[shape("sk-ant-api03-", Characters::WordDash, 95..=95), shape("sk-ant-admin01-", Characters::WordDash, 95..=95)],
         // An empty balance does not show here.
         probe: Some(get("/v1/models?limit=1", Proof::Success)),
+        balance: None,
+        completion: Completion { path: "/v1/messages", form: CompletionForm::MaxTokens, model: Some("claude-haiku-4-5") },
         account_headers: &["anthropic-organization-id"],
+        rules: &rules::ANTHROPIC,
+        usage: &[&usage::MESSAGES],
         limits: "organization (optionally tightened per workspace), pooled per model family; never per key",
         source: "https://platform.claude.com/docs/en/api/rate-limits.md",
     },
@@ -64,7 +77,15 @@ pub(super) static ALL: [Provider; 18] = [
         shapes: &[shape("AQ.", Characters::WordDashDot, 20..=MANY), shape("AIza", Characters::WordDash, 35..=35)],
         // A wrong key is answered with 400. The list answers while the prepaid credit is spent.
         probe: Some(get("/v1beta/models?pageSize=1", Proof::Success)),
+        balance: None,
+        completion: Completion {
+            path: "/v1beta/models/{model}:generateContent",
+            form: CompletionForm::GenerateContent,
+            model: Some("gemini-2.5-flash-lite"),
+        },
         account_headers: &[],
+        rules: &rules::GEMINI,
+        usage: &[&usage::GENERATE_CONTENT, &usage::CHAT],
         limits: "Google Cloud project, per model and tier; never per key; prepaid credit per billing account",
         source: "https://ai.google.dev/gemini-api/docs/generate-content/api-errors",
     },
@@ -77,7 +98,11 @@ pub(super) static ALL: [Provider; 18] = [
         shapes: &[],
         // A key of the Codestral console works on codestral.mistral.ai alone.
         probe: Some(models()),
+        balance: None,
+        completion: chat(Some("ministral-3b-latest")),
         account_headers: &[],
+        rules: &rules::MISTRAL,
+        usage: &[&usage::CHAT],
         limits: "organization or workspace (its pages disagree); never per key; spending cap per workspace",
         source: "https://docs.mistral.ai/resources/error-glossary.md",
     },
@@ -90,7 +115,11 @@ pub(super) static ALL: [Provider; 18] = [
         shapes: &[shape("", Characters::Alphanumeric, 40..=40)],
         // Made for this: the answer has `valid`.
         probe: Some(Probe { method: Method::Post, account: Some("/organization_id"), ..get("/v1/check-api-key", Proof::Success) }),
+        balance: None,
+        completion: Completion { path: "/v2/chat", form: CompletionForm::MaxTokens, model: Some("command-r7b-12-2024") },
         account_headers: &[],
+        rules: &rules::COHERE,
+        usage: &[&usage::BILLED_UNITS, &usage::META_BILLED_UNITS],
         limits: "per key type and endpoint/model; trial keys 20 req/min chat and 1,000 calls a month in all",
         source: "https://docs.cohere.com/reference/check-api-key.md",
     },
@@ -102,7 +131,11 @@ pub(super) static ALL: [Provider; 18] = [
         extra_headers: &[],
         shapes: &[shape("gsk_", Characters::Alphanumeric, 52..=52)],
         probe: Some(models()),
+        balance: None,
+        completion: chat(Some("llama-3.1-8b-instant")),
         account_headers: &[],
+        rules: &rules::GROQ,
+        usage: &[&usage::CHAT],
         limits: "organization, per model; projects may be set lower; never per key",
         source: "https://console.groq.com/docs/rate-limits.md",
     },
@@ -115,7 +148,11 @@ pub(super) static ALL: [Provider; 18] = [
         shapes: &[shape("sk-", Characters::Lower, 32..=32)],
         // Tells the balance too: with `is_available` false, calls get 402.
         probe: Some(get("/user/balance", Proof::Success)),
+        balance: Some(BalanceAt { currency: Some("/balance_infos/*/currency"), left: "/balance_infos/*/total_balance", limit: None, resets: None }),
+        completion: chat(Some("deepseek-chat")),
         account_headers: &[],
+        rules: &rules::DEEPSEEK,
+        usage: &[&usage::CHAT],
         limits: "account, as requests at the same time per model, whatever the key",
         source: "https://api-docs.deepseek.com/quick_start/error_codes.md",
     },
@@ -128,7 +165,11 @@ pub(super) static ALL: [Provider; 18] = [
         shapes: &[shape("xai-", Characters::Word, 80..=80)],
         // A wrong key is answered with 400; a blocked one with 200 and flags.
         probe: Some(Probe { account: Some("/team_id"), ..get("/api-key", Proof::Success) }),
+        balance: None,
+        completion: chat(Some("grok-4-1-fast-non-reasoning")),
         account_headers: &[],
+        rules: &rules::XAI,
+        usage: &[&usage::CHAT_BESIDE_REASONING, &usage::RESPONSES],
         limits: "team, per model (RPS and TPM), tier by lifetime spend; a key may have its own tighter qps/qpm/tpm",
         source: "https://docs.x.ai/developers/debugging",
     },
@@ -141,7 +182,11 @@ pub(super) static ALL: [Provider; 18] = [
         shapes: &[shape("sk-or-v1-", Characters::Hex, 64..=64)],
         // The list of models is public and answers any key; `/key` does not.
         probe: Some(get("/key", Proof::Success)),
+        balance: Some(BalanceAt { currency: None, left: "/data/limit_remaining", limit: Some("/data/limit"), resets: Some("/data/limit_reset") }),
+        completion: chat(Some("openai/gpt-4o-mini")),
         account_headers: &[],
+        rules: &rules::OPENROUTER,
+        usage: &[&usage::CHAT],
         limits: "account (globally governed), plus an optional credit cap per key",
         source: "https://openrouter.ai/docs/guides/overview/auth/api-keys",
     },
@@ -154,7 +199,11 @@ pub(super) static ALL: [Provider; 18] = [
         shapes: &[],
         // Whether the list of models needs a key is not documented.
         probe: Some(get("/models", Proof::Contrast)),
+        balance: None,
+        completion: chat(Some("openai/gpt-oss-20b")),
         account_headers: &[],
+        rules: &rules::TOGETHER,
+        usage: &[&usage::CHAT],
         limits: "organization, per model, dynamic (follows recent traffic)",
         source: "https://docs.together.ai/docs/error-codes",
     },
@@ -171,7 +220,11 @@ pub(super) static ALL: [Provider; 18] = [
         ],
         // "Fire Pass" keys are refused here with 403 and work for requests.
         probe: Some(models()),
+        balance: None,
+        completion: chat(Some("accounts/fireworks/models/gpt-oss-20b")),
         account_headers: &[],
+        rules: &rules::FIREWORKS,
+        usage: &[&usage::CHAT],
         limits: "account, adaptive token rates",
         source: "https://docs.fireworks.ai/guides/inference-error-codes",
     },
@@ -184,7 +237,11 @@ pub(super) static ALL: [Provider; 18] = [
         shapes: &[shape("pplx-", Characters::Alphanumeric, 48..=48)],
         // No free request is documented.
         probe: None,
+        balance: None,
+        completion: Completion { path: "/v1/agent", form: CompletionForm::Responses, model: Some("perplexity/sonar") },
         account_headers: &[],
+        rules: &rules::PERPLEXITY,
+        usage: &[&usage::RESPONSES],
         limits: "project, by a usage tier of lifetime spend",
         source: "https://docs.perplexity.ai/docs/agent-api/migrate-from-sonar/how-to.md",
     },
@@ -197,7 +254,11 @@ pub(super) static ALL: [Provider; 18] = [
         shapes: &[shape("csk-", Characters::Alphanumeric, 40..=MANY)],
         // Whether the list of models needs a key is not documented.
         probe: Some(get("/models", Proof::Contrast)),
+        balance: None,
+        completion: chat(Some("llama3.1-8b")),
         account_headers: &[],
+        rules: &rules::CEREBRAS,
+        usage: &[&usage::CHAT],
         limits: "organization, per model; tokens are reserved up front from max_completion_tokens",
         source: "https://inference-docs.cerebras.ai/support/error.md",
     },
@@ -210,7 +271,11 @@ pub(super) static ALL: [Provider; 18] = [
         shapes: &[shape("", Characters::Hex, 32..=32), shape("", Characters::Alphanumeric, 84..=84)],
         // The answer 401 says "invalid key or wrong endpoint", and means either.
         probe: Some(models()),
+        balance: None,
+        completion: Completion { path: "/chat/completions", form: CompletionForm::MaxCompletionTokens, model: None },
         account_headers: &[],
+        rules: &rules::AZURE,
+        usage: &[&usage::CHAT, &usage::RESPONSES],
         limits: "subscription + region + model (TPM/RPM quota), split over deployments",
         source: "https://learn.microsoft.com/azure/foundry/openai/how-to/troubleshoot-errors",
     },
@@ -223,7 +288,11 @@ pub(super) static ALL: [Provider; 18] = [
         shapes: &[shape("hf_", Characters::Alphanumeric, 34..=34), shape("api_org_", Characters::Alphanumeric, 34..=34)],
         // The list of models is public, so the hub is asked whose token it is.
         probe: Some(Probe { target: Target::Elsewhere("https://huggingface.co/api/whoami-v2"), account: Some("/name"), ..models() }),
+        balance: None,
+        completion: chat(Some("openai/gpt-oss-120b")),
         account_headers: &[],
+        rules: &[],
+        usage: &[&usage::CHAT],
         limits: "user or billed organization (credits); Hub API limits per 5-minute window",
         source: "https://github.com/CSOAI-ORG/councilof-ai/issues/1102",
     },
@@ -241,7 +310,11 @@ pub(super) static ALL: [Provider; 18] = [
             carries: Carries::InForm("credentials"),
             ..models()
         }),
+        balance: None,
+        completion: chat(Some("meta/llama-3.1-8b-instruct")),
         account_headers: &[],
+        rules: &rules::NVIDIA,
+        usage: &[&usage::CHAT],
         limits: "account; about 40 requests a minute on the free trial (not from its own pages)",
         source: "https://github.com/andrewyng/openworker/pull/529",
     },
@@ -254,7 +327,11 @@ pub(super) static ALL: [Provider; 18] = [
         shapes: &[],
         // A local one takes any key, or none.
         probe: Some(get("/api/tags", Proof::Contrast)),
+        balance: None,
+        completion: Completion { path: "/api/chat", form: CompletionForm::Ollama, model: None },
         account_headers: &[],
+        rules: &[],
+        usage: &[&usage::EVAL_COUNTS, &usage::CHAT],
         limits: "local queue (OLLAMA_MAX_QUEUE); cloud: account plan",
         source: "https://github.com/ollama/ollama",
     },
@@ -267,7 +344,11 @@ pub(super) static ALL: [Provider; 18] = [
         shapes: &[],
         // vLLM, LiteLLM and the like: what a success proves is found out by a made-up key.
         probe: Some(get("/models", Proof::Contrast)),
+        balance: None,
+        completion: chat(None),
         account_headers: &[],
+        rules: &rules::COMPATIBLE,
+        usage: &[&usage::CHAT, &usage::RESPONSES],
         limits: "unknown",
         source: "https://github.com/harbor-framework/harbor/pull/996",
     },

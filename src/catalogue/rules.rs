@@ -2,10 +2,14 @@
 //!
 //! Compiled on 2026-11-23 from the providers' pages on errors and from answers in public reports.
 
+use std::fmt;
+
 use serde_json::Value;
 
 use super::answer::Answer;
 use super::classify::Meaning::{self, Accepted, Busy, Elsewhere, Refused, Restricted, Slower, Spent, Unproven, Wrong};
+use super::classify::Scope;
+use crate::protocol::outcome::Outcome;
 
 /// One way in which a provider says one thing.
 #[derive(Debug)]
@@ -15,6 +19,8 @@ pub(super) struct Rule {
     sign: Sign,
     /// What it says.
     pub(super) means: Meaning,
+    /// What a limit holds for that it says.
+    pub(super) scope: Scope,
 }
 
 /// What an answer is recognised by, besides its status.
@@ -36,9 +42,41 @@ enum Sign {
 use Sign::{Flag, HeaderZero, Is, NoneLeft, Says};
 
 impl Rule {
+    /// The limit holds for the model that was asked.
+    const fn of_the_model(self) -> Self {
+        Self { scope: Scope::Model, ..self }
+    }
+
+    /// The limit holds for the account, whatever the model.
+    const fn of_the_account(self) -> Self {
+        Self { scope: Scope::Account, ..self }
+    }
+
     /// Is it what the answer says?
     pub(super) fn fits(&self, status: u16, answer: &Answer) -> bool {
         (self.status.is_empty() || self.status.contains(&status)) && self.sign.shows(answer)
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let statuses: Vec<String> = self.status.iter().map(u16::to_string).collect();
+        write!(f, "{}", if statuses.is_empty() { "any status".to_owned() } else { statuses.join(", ") })?;
+        match &self.sign {
+            Sign::None => {}
+            Is(pointer, texts) => write!(f, " with {} at {pointer}", texts.join(" or "))?,
+            Says(texts) => write!(f, " that says {}", texts.join(" or ").replace('\n', "\\n"))?,
+            Flag(pointer, wanted) => write!(f, " with {wanted} at {pointer}")?,
+            NoneLeft(pointer) => write!(f, " with nothing at {pointer}")?,
+            HeaderZero(name) => write!(f, " with {name}: 0")?,
+        }
+        let outcome = self.means.judgement().outcome.map_or("no answer of the API", Outcome::name);
+        let scope = match self.scope {
+            Scope::Usual => "",
+            Scope::Model => " for the model",
+            Scope::Account => " for the account",
+        };
+        write!(f, ": {outcome}{scope}")
     }
 }
 
@@ -59,33 +97,10 @@ impl Sign {
 }
 
 const fn rule(status: &'static [u16], sign: Sign, means: Meaning) -> Rule {
-    Rule { status, sign, means }
+    Rule { status, sign, means, scope: Scope::Usual }
 }
 
-/// The rules of the provider `kind`; none for one that only uses statuses.
-pub(super) fn of(kind: &str) -> &'static [Rule] {
-    match kind {
-        "openai" => &OPENAI,
-        "anthropic" => &ANTHROPIC,
-        "gemini" => &GEMINI,
-        "mistral" => &MISTRAL,
-        "cohere" => &COHERE,
-        "groq" => &GROQ,
-        "deepseek" => &DEEPSEEK,
-        "xai" => &XAI,
-        "openrouter" => &OPENROUTER,
-        "together" => &TOGETHER,
-        "fireworks" => &FIREWORKS,
-        "perplexity" => &PERPLEXITY,
-        "cerebras" => &CEREBRAS,
-        "azure_openai" => &AZURE,
-        "nvidia_nim" => &NVIDIA,
-        "openai_compatible" => &COMPATIBLE,
-        _ => &[],
-    }
-}
-
-static OPENAI: [Rule; 7] = [
+pub(super) static OPENAI: [Rule; 7] = [
     rule(&[401, 403], Says(&["missing_scope", "missing scopes", "insufficient permissions for this operation"]), Restricted),
     rule(&[401], Says(&["ip is not authorized", "ip not authorized", "ip_not_authorized", "ip allowlist"]), Elsewhere),
     rule(&[401], Says(&["must be a member of an organization", "mismatched_organization", "mismatched_project", "no such organization"]), Elsewhere),
@@ -107,10 +122,10 @@ static OPENAI: [Rule; 7] = [
         Spent,
     ),
     rule(&[429], Is("/error/type", &["insufficient_quota", "billing_not_active"]), Spent),
-    rule(&[503], Is("/error/code", &["slow_down"]), Slower),
+    rule(&[429, 503], Is("/error/code", &["slow_down"]), Slower).of_the_account(),
 ];
 
-static ANTHROPIC: [Rule; 6] = [
+pub(super) static ANTHROPIC: [Rule; 6] = [
     rule(&[401], Says(&["cors requests are not allowed"]), Elsewhere),
     rule(&[400], Says(&["credit balance is too low"]), Spent),
     rule(&[400], Says(&["reached your specified api usage limits", "reached your specified workspace api usage limits"]), Spent),
@@ -119,10 +134,12 @@ static ANTHROPIC: [Rule; 6] = [
     rule(&[], Is("/error/type", &["overloaded_error"]), Busy),
 ];
 
-static GEMINI: [Rule; 8] = [
-    rule(&[429], Says(&["prepayment credits are depleted", "limit: 0,", "limit: 0 ", "limit: 0\\n", "limit: 0\""]), Spent),
+pub(super) static GEMINI: [Rule; 9] = [
+    rule(&[429], Says(&["prepayment credits are depleted"]), Spent),
+    // This tier has none of the model.
+    rule(&[429], Says(&["limit: 0,", "limit: 0 ", "limit: 0\\n", "limit: 0\""]), Spent).of_the_model(),
     // The delay beside a daily quota is not true: the quota comes back at midnight in California.
-    rule(&[429], Says(&["perday"]), Spent),
+    rule(&[429], Says(&["perday"]), Spent).of_the_model(),
     rule(&[429], Is("/error/code", &["quota_exceeded"]), Spent),
     rule(&[400], Is("/error/details/*/reason", &["API_KEY_INVALID"]), Refused),
     rule(&[400], Says(&["api key not valid", "api key expired", "api key not found"]), Refused),
@@ -132,13 +149,15 @@ static GEMINI: [Rule; 8] = [
     rule(&[403], Is("/error/details/*/reason", &["CONSUMER_SUSPENDED"]), Refused),
 ];
 
-static MISTRAL: [Rule; 3] = [
+pub(super) static MISTRAL: [Rule; 4] = [
     rule(&[403], Says(&["inactive subscription", "usage limit reached"]), Spent),
     rule(&[429, 503], Says(&["service tier capacity exceeded"]), Busy),
     rule(&[429], HeaderZero("x-ratelimit-remaining-tokens-month"), Spent),
+    // Requests a second are counted over all models.
+    rule(&[429], Says(&["requests rate limit exceeded"]), Slower).of_the_account(),
 ];
 
-static COHERE: [Rule; 5] = [
+pub(super) static COHERE: [Rule; 5] = [
     rule(&[200], Flag("/valid", true), Accepted),
     rule(&[200], Flag("/valid", false), Refused),
     rule(&[200], Sign::None, Unproven),
@@ -146,19 +165,19 @@ static COHERE: [Rule; 5] = [
     rule(&[498, 499], Sign::None, Wrong),
 ];
 
-static GROQ: [Rule; 6] = [
+pub(super) static GROQ: [Rule; 6] = [
     rule(&[400, 403], Says(&["organization_restricted", "organization has been restricted"]), Refused),
     rule(&[400, 403], Is("/error/code", &["blocked_api_access", "insufficient_quota"]), Spent),
     rule(&[400, 403], Says(&["\"spend_"]), Spent),
     // Its network blocks addresses with 403 before it looks at the key.
     rule(&[403], Sign::None, Elsewhere),
     rule(&[413], Is("/error/code", &["rate_limit_exceeded"]), Slower),
-    rule(&[429], Says(&["tokens per day", "requests per day", "(tpd)", "(rpd)"]), Spent),
+    rule(&[429], Says(&["tokens per day", "requests per day", "(tpd)", "(rpd)"]), Spent).of_the_model(),
 ];
 
-static DEEPSEEK: [Rule; 1] = [rule(&[200], Flag("/is_available", false), Spent)];
+pub(super) static DEEPSEEK: [Rule; 1] = [rule(&[200], Flag("/is_available", false), Spent)];
 
-static XAI: [Rule; 5] = [
+pub(super) static XAI: [Rule; 5] = [
     rule(&[200], Flag("/team_blocked", true), Refused),
     rule(&[200], Flag("/api_key_blocked", true), Refused),
     rule(&[200], Flag("/api_key_disabled", true), Refused),
@@ -170,39 +189,40 @@ static XAI: [Rule; 5] = [
     ),
 ];
 
-static OPENROUTER: [Rule; 5] = [
+pub(super) static OPENROUTER: [Rule; 5] = [
     rule(&[200], NoneLeft("/data/limit_remaining"), Spent),
-    rule(&[402], Is("/error/metadata/error_type", &["in_flight_budget_exhausted"]), Slower),
+    rule(&[402], Is("/error/metadata/error_type", &["in_flight_budget_exhausted"]), Slower).of_the_account(),
     rule(&[403], Says(&["key limit exceeded"]), Spent),
     rule(&[429], Is("/error/availability/code", &["capacity_exhausted"]), Busy),
     rule(&[429], Says(&["per-day"]), Spent),
 ];
 
 /// Its 403 is documented for prompts that are too long.
-static TOGETHER: [Rule; 1] = [rule(&[403], Says(&["context length", "max_tokens", "input token"]), Wrong)];
+pub(super) static TOGETHER: [Rule; 1] = [rule(&[403], Says(&["context length", "max_tokens", "input token"]), Wrong)];
 
-static FIREWORKS: [Rule; 3] = [
+pub(super) static FIREWORKS: [Rule; 3] = [
     rule(&[403], Says(&["fire pass api keys are not authorized for this route"]), Restricted),
     rule(&[403], Sign::None, Refused),
     rule(&[412], Says(&["suspended", "spending limit", "past invoices"]), Spent),
 ];
 
-static PERPLEXITY: [Rule; 1] = [rule(&[401], Says(&["insufficient_quota", "exceeded your current quota"]), Spent)];
+pub(super) static PERPLEXITY: [Rule; 1] = [rule(&[401], Says(&["insufficient_quota", "exceeded your current quota"]), Spent)];
 
-static CEREBRAS: [Rule; 2] = [
+pub(super) static CEREBRAS: [Rule; 2] = [
     rule(&[429], Says(&["queue_exceeded", "experiencing high traffic"]), Busy),
-    rule(&[429], Says(&["per day limit exceeded", "tokens per day", "requests per day"]), Spent),
+    rule(&[429], Says(&["per day limit exceeded", "tokens per day", "requests per day"]), Spent).of_the_model(),
 ];
 
-static AZURE: [Rule; 3] = [
+pub(super) static AZURE: [Rule; 3] = [
     rule(&[403], Says(&["virtual network", "firewall rules", "temporarily blocked"]), Elsewhere),
     rule(&[429], Says(&["retry after 86400 seconds"]), Spent),
     rule(&[429], Says(&["high demand", "maximum usage size allowed during peak load", "nocapacity"]), Busy),
 ];
 
-static NVIDIA: [Rule; 2] = [rule(&[403], Says(&["authorization failed"]), Refused), rule(&[404], Says(&["not found for account"]), Restricted)];
+pub(super) static NVIDIA: [Rule; 2] =
+    [rule(&[403], Says(&["authorization failed"]), Refused), rule(&[404], Says(&["not found for account"]), Restricted)];
 
-static COMPATIBLE: [Rule; 2] = [
+pub(super) static COMPATIBLE: [Rule; 2] = [
     rule(&[429], Says(&["insufficient_quota", "exceeded your current quota", "budget has been exceeded"]), Spent),
     // An unknown host may mean the address by it, or the key.
     rule(&[403], Sign::None, Elsewhere),

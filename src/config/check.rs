@@ -158,7 +158,7 @@ mod tests {
         let openai = &settings.policy.providers[0];
         assert_eq!((openai.name.as_str(), openai.kind, openai.base_url.as_str()), ("openai", "openai", "https://api.openai.com/v1"));
         assert_eq!((openai.keys[0].rate_limit, openai.keys[0].cost_limit.map(|usd| usd.dollars())), (Some(1000), Some(100.0)));
-        assert_eq!(openai.models[0].price.map(|price| (price.input.dollars(), price.output.dollars())), Some((0.03, 0.06)));
+        assert_eq!(openai.models[0].price.map(|price| (price.rates.input.dollars(), price.rates.output.dollars())), Some((0.03, 0.06)));
         assert_eq!((openai.models[0].max_tokens, openai.per), (Some(8192), ChoicePer::Request));
         let anthropic = &settings.policy.providers[1];
         assert_eq!((anthropic.strategy, anthropic.interval), (Strategy::LeastUsed, Duration::from_secs(1800)));

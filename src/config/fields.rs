@@ -55,6 +55,8 @@ pub(super) const MODEL: Section = Section {
         field("input_cost_per_1k_tokens"),
         field("output_cost_per_1k_tokens"),
         field("cached_input_cost_per_1k_tokens"),
+        field("cache_write_cost_per_1k_tokens"),
+        field("long_context"),
         field("max_tokens"),
         field_or("enabled", "true"),
     ],
@@ -90,8 +92,26 @@ pub(super) const GLOBAL: Section = Section {
 };
 
 /// A model in a file of prices.
-pub(super) const PRICE: Section =
-    Section { fields: &[field("input_cost_per_1k_tokens"), field("output_cost_per_1k_tokens"), field("cached_input_cost_per_1k_tokens")] };
+pub(super) const PRICE: Section = Section {
+    fields: &[
+        field("input_cost_per_1k_tokens"),
+        field("output_cost_per_1k_tokens"),
+        field("cached_input_cost_per_1k_tokens"),
+        field("cache_write_cost_per_1k_tokens"),
+        field("long_context"),
+    ],
+};
+
+/// `long_context` of a model
+pub(super) const LONG_CONTEXT: Section = Section {
+    fields: &[
+        field("above_input_tokens"),
+        field("input_cost_per_1k_tokens"),
+        field("output_cost_per_1k_tokens"),
+        field("cached_input_cost_per_1k_tokens"),
+        field("cache_write_cost_per_1k_tokens"),
+    ],
+};
 
 /// `master`
 pub(super) const MASTER: Section = Section { fields: &[field_or("source", "auto")] };

@@ -66,14 +66,35 @@ fn of_kind(entry: &Entry, listed: &mut Listed, findings: &mut Findings) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalogue::usage::Usage;
 
     #[test]
     fn a_file_of_prices_is_read_with_its_date() {
         let text = "date: \"2027-01-01\"\nopenai:\n  gpt-9: {input_cost_per_1k_tokens: 0.002, output_cost_per_1k_tokens: 0.008}\nollama:\n  \"*\": {input_cost_per_1k_tokens: 0, output_cost_per_1k_tokens: 0}\n";
         let list = PriceList::from(read(text, Path::new("p.yaml")).unwrap());
         assert_eq!(list.date(), Some("2027-01-01"));
-        assert_eq!(list.lookup("openai", "gpt-9").map(|price| price.cost(1000, 0, 1000).dollars()), Some(0.01));
+        let used = Usage { input: 1000, output: 1000, ..Usage::default() };
+        assert_eq!(list.lookup("openai", "gpt-9").map(|price| price.cost(&used).dollars()), Some(0.01));
         assert!(list.lookup("openai", "gpt-4o").is_none() && list.lookup("ollama", "anything").is_some());
+    }
+
+    #[test]
+    fn a_long_prompt_has_prices_of_its_own() {
+        let text = "openai:\n  a: {input_cost_per_1k_tokens: 1, output_cost_per_1k_tokens: 2, cache_write_cost_per_1k_tokens: 3, long_context: {above_input_tokens: 1000, input_cost_per_1k_tokens: 10, output_cost_per_1k_tokens: 20}}\n";
+        let price = PriceList::from(read(text, Path::new("p.yaml")).unwrap()).lookup("openai", "a").unwrap();
+        let cost = |input, written| price.cost(&Usage { input, written, output: 1000, ..Usage::default() }).dollars();
+        assert_eq!([cost(1000, 0), cost(1000, 500), cost(2000, 0)], [3.0, 4.0, 40.0]);
+        for (text, part) in [
+            (
+                "openai: {a: {input_cost_per_1k_tokens: 1, output_cost_per_1k_tokens: 2, long_context: {input_cost_per_1k_tokens: 10, output_cost_per_1k_tokens: 20}}}",
+                "long_context.above_input_tokens",
+            ),
+            ("openai: {a: {long_context: {above_input_tokens: 5}}}", "openai.a.input_cost_per_1k_tokens"),
+            ("openai: {a: {input_cost_per_1k_tokens: 1, output_cost_per_1k_tokens: 2, long_context: {above: 5}}}", "long_context.above"),
+        ] {
+            let why = read(text, Path::new("p.yaml")).unwrap_err().to_string();
+            assert!(why.contains(part), "{part}: {why}");
+        }
     }
 
     #[test]

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use super::fields::{self, Fields, KEY, MODEL, PROVIDER, ROTATION};
+use super::fields::{self, Fields, KEY, LONG_CONTEXT, MODEL, PROVIDER, ROTATION};
 use super::problem::Findings;
 use super::secrets::{self, SecretSource};
 use super::suggest::suggestion;
 use super::tree::{Entry, Node};
 use super::value::{BaseUrl, TOKENS, Wrong, base_url, dollars, flag, name, quoted, span, strategy, whole, word};
 use crate::catalogue;
-use crate::catalogue::prices::Price;
+use crate::catalogue::prices::{self, LongPrompts, Price, Rates};
 use crate::id::{KeyId, ModelName, ProviderName};
 use crate::policy::{ChoicePer, KeyPolicy, ModelPolicy, ProviderPolicy, RATES, WEIGHTS};
 use crate::protocol::strategy::Strategy;
@@ -136,17 +136,34 @@ fn models(provider: &Fields<'_>, findings: &mut Findings) -> Vec<ModelPolicy> {
     models
 }
 
+/// The field of a model's prices for long prompts.
+const LONG: &str = "long_context";
+
 /// A price needs both sides; a model may have none.
 pub(super) fn price(model: &Fields<'_>, findings: &mut Findings) -> Option<Price> {
-    let prices = ["input_cost_per_1k_tokens", "output_cost_per_1k_tokens", "cached_input_cost_per_1k_tokens"];
-    if prices.iter().all(|field| model.child(field).is_none()) {
+    let some = [prices::INPUT, prices::OUTPUT, prices::CACHED_INPUT, prices::CACHE_WRITE, LONG].iter().any(|field| model.child(field).is_some());
+    if !some {
         return None;
     }
-    let [input, output, cached_input] = prices;
-    let input = model.require(input, dollars, findings);
-    let output = model.require(output, dollars, findings);
-    let cached_input = model.read(cached_input, dollars, findings);
-    Some(Price { input: input?, output: output?, cached_input })
+    let rates = rates(model, findings);
+    let long = match model.child(LONG) {
+        None => None,
+        Some(node) => {
+            let fields = Fields::open(node, &model.path(LONG), &LONG_CONTEXT, findings);
+            let above = fields.require("above_input_tokens", whole(TOKENS), findings);
+            let rates = self::rates(&fields, findings);
+            Some(LongPrompts { above: above?, rates: rates? })
+        }
+    };
+    Some(Price { rates: rates?, long })
+}
+
+fn rates(fields: &Fields<'_>, findings: &mut Findings) -> Option<Rates> {
+    let input = fields.require(prices::INPUT, dollars, findings);
+    let output = fields.require(prices::OUTPUT, dollars, findings);
+    let cached_input = fields.read(prices::CACHED_INPUT, dollars, findings);
+    let cache_write = fields.read(prices::CACHE_WRITE, dollars, findings);
+    Some(Rates { input: input?, output: output?, cached_input, cache_write })
 }
 
 fn rotation(fields: &Fields<'_>, policy: &mut ProviderPolicy, findings: &mut Findings) {

@@ -95,10 +95,15 @@ fn show_key(out: &mut Out, key: &KeyPolicy, source: Option<&SecretSource>) {
 fn show_model(out: &mut Out, model: &ModelPolicy) {
     out.line(6, format_args!("- name: {}", quote(model.name.as_str())));
     if let Some(price) = model.price {
-        out.field(8, "input_cost_per_1k_tokens", price.input.dollars());
-        out.field(8, "output_cost_per_1k_tokens", price.output.dollars());
-        if let Some(cached) = price.cached_input {
-            out.field(8, "cached_input_cost_per_1k_tokens", cached.dollars());
+        for (name, rate) in price.rates.named() {
+            out.field(8, name, rate.dollars());
+        }
+        if let Some(long) = price.long {
+            out.line(8, format_args!("long_context:"));
+            out.field(10, "above_input_tokens", long.above);
+            for (name, rate) in long.rates.named() {
+                out.field(10, name, rate.dollars());
+            }
         }
     }
     if let Some(tokens) = model.max_tokens {

@@ -1,6 +1,5 @@
 //! Single values: from what a file or variable says to numbers, names and durations within their bounds.
 
-use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
@@ -9,6 +8,7 @@ use super::suggest::suggestion;
 use super::tree::{Node, Value};
 use crate::id::InvalidName;
 use crate::money::{InvalidUsd, Usd};
+use crate::policy::is_here;
 use crate::protocol::strategy::Strategy;
 use crate::time::span::Span;
 
@@ -170,9 +170,9 @@ pub(super) fn base_url(node: &Node) -> Result<BaseUrl, Wrong> {
     if !host_fits || !rest.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'?' | b'#' | b'"' | b'\\')) {
         return Err(Wrong::new("this is no base URL", "write `https://HOST[:PORT][/PATH]`, without `?`, `#` or spaces"));
     }
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    let loopback = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
-    Ok(BaseUrl { url: text.trim_end_matches('/').to_owned(), open: !tls && !loopback })
+    let url = text.trim_end_matches('/').to_owned();
+    let open = !tls && !is_here(&url);
+    Ok(BaseUrl { url, open })
 }
 
 #[cfg(test)]

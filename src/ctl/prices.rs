@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use crate::catalogue::prices::Price;
+use crate::catalogue::prices::{Price, Rates};
 use crate::config::{self, Settings};
 use crate::ctl::config::load;
 use crate::ctl::console::{Console, Form};
 use crate::ctl::failure::Failure;
 use crate::ctl::print::{Side, Style, Table, Tone, clean};
+use crate::money::Usd;
 
 const HELP: &str = "\
 Dollars for a million tokens (under --json for a thousand, as in the configuration).
@@ -37,14 +38,31 @@ pub(crate) struct Prices {
     config: Option<PathBuf>,
 }
 
+/// Dollars for a thousand tokens.
+#[derive(Serialize)]
+struct Costs {
+    input_cost_per_1k_tokens: f64,
+    output_cost_per_1k_tokens: f64,
+    cached_input_cost_per_1k_tokens: Option<f64>,
+    cache_write_cost_per_1k_tokens: Option<f64>,
+}
+
+/// The costs where the input is longer than so many tokens.
+#[derive(Serialize)]
+struct LongContext {
+    above_input_tokens: u64,
+    #[serde(flatten)]
+    costs: Costs,
+}
+
 /// The price of one model.
 #[derive(Serialize)]
 struct Row {
     provider: String,
     model: String,
-    input_cost_per_1k_tokens: f64,
-    output_cost_per_1k_tokens: f64,
-    cached_input_cost_per_1k_tokens: Option<f64>,
+    #[serde(flatten)]
+    costs: Costs,
+    long_context: Option<LongContext>,
     /// `configuration` or `list`.
     from: &'static str,
 }
@@ -73,14 +91,34 @@ impl Prices {
     }
 }
 
+impl Costs {
+    fn of(rates: Rates) -> Self {
+        Self {
+            input_cost_per_1k_tokens: rates.input.dollars(),
+            output_cost_per_1k_tokens: rates.output.dollars(),
+            cached_input_cost_per_1k_tokens: rates.cached_input.map(Usd::dollars),
+            cache_write_cost_per_1k_tokens: rates.cache_write.map(Usd::dollars),
+        }
+    }
+
+    /// For a million tokens: input, read from a cache, written to one, output.
+    fn cells(&self) -> [String; 4] {
+        [
+            million(self.input_cost_per_1k_tokens),
+            self.cached_input_cost_per_1k_tokens.map(million).unwrap_or_default(),
+            self.cache_write_cost_per_1k_tokens.map(million).unwrap_or_default(),
+            million(self.output_cost_per_1k_tokens),
+        ]
+    }
+}
+
 impl Row {
     fn of(provider: &str, model: &str, price: Price, from: &'static str) -> Self {
         Self {
             provider: provider.to_owned(),
             model: model.to_owned(),
-            input_cost_per_1k_tokens: price.input.dollars(),
-            output_cost_per_1k_tokens: price.output.dollars(),
-            cached_input_cost_per_1k_tokens: price.cached_input.map(|price| price.dollars()),
+            costs: Costs::of(price.rates),
+            long_context: price.long.map(|long| LongContext { above_input_tokens: long.above, costs: Costs::of(long.rates) }),
             from,
         }
     }
@@ -113,19 +151,23 @@ fn render(shown: &Shown, style: Style, out: &mut dyn Write) -> io::Result<()> {
         ("MODEL", Side::Left),
         ("INPUT", Side::Right),
         ("CACHED", Side::Right),
+        ("WRITTEN", Side::Right),
         ("OUTPUT", Side::Right),
         ("FROM", Side::Left),
     ];
     let mut table = Table::new(&columns);
     for row in &shown.prices {
-        table.push(vec![
-            clean(&row.provider).into_owned().into(),
-            clean(&row.model).into_owned().into(),
-            million(row.input_cost_per_1k_tokens).into(),
-            row.cached_input_cost_per_1k_tokens.map(million).unwrap_or_default().into(),
-            million(row.output_cost_per_1k_tokens).into(),
-            row.from.into(),
-        ]);
+        let (provider, model) = (clean(&row.provider).into_owned(), clean(&row.model).into_owned());
+        let mut push = |model: String, costs: &Costs| {
+            let [input, cached, written, output] = costs.cells();
+            table.push(vec![provider.clone().into(), model.into(), input.into(), cached.into(), written.into(), output.into(), row.from.into()]);
+        };
+        if let Some(long) = &row.long_context {
+            push(model.clone(), &row.costs);
+            push(format!("{model} above {} tokens", long.above_input_tokens), &long.costs);
+        } else {
+            push(model, &row.costs);
+        }
     }
     table.write(style, out)?;
     let date = shown.date.as_deref().map_or_else(|| "a day that it does not say".to_owned(), |date| clean(date).into_owned());
@@ -146,9 +188,10 @@ fn write_yaml(settings: &Settings, only: Option<&str>, out: &mut dyn Write) -> i
             writeln!(out, "{kind}:")?;
             last = Some(kind);
         }
-        let cached = price.cached_input.map(|price| format!(", cached_input_cost_per_1k_tokens: {}", price.dollars())).unwrap_or_default();
-        let (input, output) = (price.input.dollars(), price.output.dollars());
-        writeln!(out, "  {}: {{input_cost_per_1k_tokens: {input}, output_cost_per_1k_tokens: {output}{cached}}}", quoted(model))?;
+        let rates = |rates: Rates| rates.named().map(|(name, rate)| format!("{name}: {}", rate.dollars())).collect::<Vec<_>>().join(", ");
+        let long =
+            price.long.map(|long| format!(", long_context: {{above_input_tokens: {}, {}}}", long.above, rates(long.rates))).unwrap_or_default();
+        writeln!(out, "  {}: {{{}{long}}}", quoted(model), rates(price.rates))?;
     }
     Ok(())
 }

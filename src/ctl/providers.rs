@@ -39,9 +39,26 @@ struct Shown {
     shapes: Vec<String>,
     /// The free request that checks a key.
     free_check: Option<String>,
+    /// The request of `validate --spend`.
+    completion: String,
+    /// What the free check tells is left of the key's money.
+    balance: Option<String>,
+    /// How answers count tokens.
+    usage: Vec<Counts>,
+    /// How it says what, where the status alone does not; the first that fits counts.
+    errors: Vec<String>,
     account_headers: &'static [&'static str],
     limits: &'static str,
     source: &'static str,
+}
+
+/// Where answers of one form count tokens, as JSON pointers.
+#[derive(Serialize)]
+struct Counts {
+    form: &'static str,
+    input: &'static [&'static str],
+    cached: &'static [&'static str],
+    output: &'static [&'static str],
 }
 
 impl Providers {
@@ -74,6 +91,10 @@ impl Shown {
             },
             shapes: known.shapes.iter().map(shape).collect(),
             free_check: known.probe.map(free_check),
+            completion: format!("POST {} of {}", known.completion.path, known.completion.model.unwrap_or("a model of yours")),
+            balance: known.balance.map(|at| at.left.to_owned()),
+            usage: known.usage.iter().map(|form| Counts { form: form.name, input: form.input, cached: form.cached, output: form.output }).collect(),
+            errors: known.errors().collect(),
             account_headers: known.account_headers,
             limits: known.limits,
             source: known.source,
@@ -127,6 +148,14 @@ fn render_one(known: &Shown, style: Style, out: &mut dyn Write) -> io::Result<()
         line("shape of keys", shape)?;
     }
     line("free check", known.free_check.as_deref().unwrap_or("none: keys are judged by use"))?;
+    line("spending check", &known.completion)?;
+    line("balance at", known.balance.as_deref().unwrap_or_default())?;
+    for counts in &known.usage {
+        line("tokens", &format!("{}: {}, answered {}", counts.form, counts.input.join(" + "), counts.output.join(" + ")))?;
+    }
+    for error in &known.errors {
+        line("error", error)?;
+    }
     line("account from", &known.account_headers.join(", "))?;
     line("limits hang on", known.limits)?;
     line("source", known.source)

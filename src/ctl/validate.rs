@@ -10,6 +10,7 @@ use crate::ctl::daemon::Link;
 use crate::ctl::failure::Failure;
 use crate::ctl::print::{Style, Tone, clean};
 use crate::id::{KeyId, KeyName, ProviderName};
+use crate::money::Usd;
 use crate::protocol::reply::{KeyVerdict, Reply, Validation};
 use crate::protocol::request::{self, Op};
 
@@ -19,7 +20,12 @@ const AT_ONCE: usize = 4;
 const HELP: &str = "\
 A live check uses an endpoint of the provider that costs nothing. The exit status
 is 1 if any key is invalid or out of quota; a key of which nothing can be said,
-as without a network, is no failure.";
+as without a network, is no failure.
+
+Some failures show only in real use: no credit, a model that the key may not use, a
+provider without a free endpoint. --spend asks each key that passed the live check
+for the smallest completion, of the cheapest model that the configuration names,
+says what it cost, and books it as that key's use.";
 
 /// Ask the providers whether they take their keys
 #[derive(clap::Args)]
@@ -31,6 +37,16 @@ pub(crate) struct Validate {
     /// Look at the shape of the keys alone, and ask no provider
     #[arg(long)]
     format_only: bool,
+    /// Also ask for the smallest completion, which costs money
+    #[arg(long, conflicts_with = "format_only")]
+    spend: bool,
+}
+
+/// How far to go.
+#[derive(Clone, Copy)]
+struct Depth {
+    format_only: bool,
+    spend: bool,
 }
 
 /// A provider, or one key of it.
@@ -49,14 +65,15 @@ fn target(text: &str) -> Result<Target, String> {
 
 impl Validate {
     pub(crate) fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
+        let depth = Depth { format_only: self.format_only, spend: self.spend };
         let link = console.connect()?;
         let validations = match self.target {
-            Some(Target { provider, key: Some(key) }) => vec![ask(&link, &KeyId { provider, key }, self.format_only)?],
+            Some(Target { provider, key: Some(key) }) => vec![ask(&link, &KeyId { provider, key }, depth)?],
             target => {
                 let keys = keys_of(&link, target.map(|target| target.provider))?;
                 let links = (0..AT_ONCE.min(keys.len())).map(|_| console.connect()).collect::<Result<Vec<_>, _>>()?;
                 let shows = console.form == Form::Text && !self.format_only && io::stderr().is_terminal();
-                ask_all(&links, &keys, self.format_only, Progress { out: io::stderr(), shows })?
+                ask_all(&links, &keys, depth, Progress { out: io::stderr(), shows })?
             }
         };
         console.show(validations.as_slice(), render)?;
@@ -74,8 +91,13 @@ fn keys_of(link: &Link, provider: Option<ProviderName>) -> Result<Vec<KeyId>, Fa
     Ok(rows.into_iter().map(|row| KeyId { provider: row.provider, key: row.key_name }).collect())
 }
 
-fn ask(link: &Link, id: &KeyId, format_only: bool) -> Result<Validation, Failure> {
-    let request = request::Validate { provider: Some(id.provider.clone()), key_name: Some(id.key.clone()), format_only: format_only.then_some(true) };
+fn ask(link: &Link, id: &KeyId, depth: Depth) -> Result<Validation, Failure> {
+    let request = request::Validate {
+        provider: Some(id.provider.clone()),
+        key_name: Some(id.key.clone()),
+        format_only: depth.format_only.then_some(true),
+        spend: depth.spend.then_some(true),
+    };
     match link.call(Op::Validate(request))? {
         Reply::Validations(mut validations) if validations.len() == 1 => validations.pop().ok_or_else(|| Failure::unexpected("validate")),
         _ => Err(Failure::unexpected("validate")),
@@ -83,7 +105,7 @@ fn ask(link: &Link, id: &KeyId, format_only: bool) -> Result<Validation, Failure
 }
 
 /// Asks about each key, on each link one at a time; the answers stand in the order of the keys.
-fn ask_all<W: Write>(links: &[Link], keys: &[KeyId], format_only: bool, mut progress: Progress<W>) -> Result<Vec<Validation>, Failure> {
+fn ask_all<W: Write>(links: &[Link], keys: &[KeyId], depth: Depth, mut progress: Progress<W>) -> Result<Vec<Validation>, Failure> {
     let next = AtomicUsize::new(0);
     let mut answers = std::thread::scope(|scope| {
         let (sender, answers) = mpsc::channel();
@@ -91,7 +113,7 @@ fn ask_all<W: Write>(links: &[Link], keys: &[KeyId], format_only: bool, mut prog
             let (next, sender) = (&next, sender.clone());
             scope.spawn(move || {
                 while let Some((number, id)) = take(keys, next) {
-                    if sender.send(ask(link, id, format_only).map(|answer| (number, answer))).is_err() {
+                    if sender.send(ask(link, id, depth).map(|answer| (number, answer))).is_err() {
                         break;
                     }
                 }
@@ -159,6 +181,12 @@ fn render(validations: &[Validation], style: Style, out: &mut dyn Write) -> io::
         };
         writeln!(out, "  {}: {} - {}", validation.key_name, style.paint(tone, words), clean(&validation.message))?;
     }
+    let costs: Vec<Usd> = validations.iter().filter_map(|validation| validation.cost_usd).collect();
+    if !costs.is_empty() {
+        let sum = costs.iter().fold(Usd::ZERO, |sum, cost| sum.saturating_add(*cost));
+        let what = if costs.len() == 1 { "completion" } else { "completions" };
+        writeln!(out, "{} {what}, {sum} in all", costs.len())?;
+    }
     Ok(())
 }
 
@@ -168,7 +196,14 @@ mod tests {
 
     fn validation(provider: &str, key: &str, verdict: KeyVerdict, message: &str) -> Validation {
         let valid = matches!(verdict, KeyVerdict::Valid | KeyVerdict::ValidRestricted);
-        Validation { provider: provider.parse().unwrap(), key_name: key.parse().unwrap(), valid, verdict, message: message.to_owned() }
+        Validation {
+            provider: provider.parse().unwrap(),
+            key_name: key.parse().unwrap(),
+            valid,
+            verdict,
+            message: message.to_owned(),
+            cost_usd: None,
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use tokio::sync::oneshot::error::RecvError;
 
 use crate::access::Caller;
 use crate::broker::{Broker, Moment, Told};
+use crate::catalogue;
 use crate::daemon::leasing::Held;
 use crate::daemon::state::{Durable, Shared, TICK_AWAITED};
 use crate::daemon::{admin, checker, leasing, status};
@@ -118,7 +119,7 @@ pub(crate) fn answer(shared: &Arc<Shared>, asker: Asker, op: Op) -> Answer {
             }
             Answer::later(statistics(Arc::clone(shared), request))
         }
-        Op::Validate(request) => Answer::later(checker::validate(Arc::clone(shared), request)),
+        Op::Validate(request) => Answer::later(checker::validate(Arc::clone(shared), asker.caller, request)),
         Op::KeySet(request) if request.validate == Some(true) && shared.live().settings.key_validation => {
             Answer::later(checker::set_checked(Arc::clone(shared), asker, request))
         }
@@ -203,8 +204,8 @@ fn report(shared: &Arc<Shared>, caller: Caller, request: &Report) -> Answer {
         Err(unknown) => return Answer::Now(Reply::Error(unknown)),
     };
     // An answer of the provider is read before the lock is taken.
-    let kind = request.response.as_ref().and_then(|_| shared.lock().broker.kind_of(&lease.key.provider));
-    let told = match Told::of(request, kind.unwrap_or_default()) {
+    let api = request.response.as_ref().and_then(|_| shared.lock().broker.api_of(&lease.key.provider));
+    let told = match Told::of(request, api.unwrap_or(catalogue::any())) {
         Ok(told) => told,
         Err(refused) => return Answer::Now(Reply::Error(refused)),
     };

@@ -7,17 +7,19 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use crate::access::Caller;
 use crate::catalogue;
 use crate::catalogue::shape::{self, Fit};
 use crate::daemon::admin;
 use crate::daemon::answer::Asker;
-use crate::daemon::state::{Core, Shared};
-use crate::id::{KeyId, ProviderName};
-use crate::policy::ProviderPolicy;
-use crate::probe::Checked;
+use crate::daemon::state::{Core, Durable, Shared};
+use crate::health::checked::{Checked, Contact};
+use crate::id::{KeyId, ModelName, ProviderName};
+use crate::policy::{Policy, ProviderPolicy};
+use crate::probe::Spent;
 use crate::protocol::error::{ErrorCode, ErrorReply};
-use crate::protocol::reply::{KeyVerdict, Reply, Validation};
-use crate::protocol::request::{KeySet, Validate};
+use crate::protocol::reply::{KeyVerdict, Reply, Reported, Validation};
+use crate::protocol::request::{KeySet, Record, Validate};
 use crate::secret::Secret;
 use crate::time::Steady;
 use crate::time::clock::Clock;
@@ -25,10 +27,32 @@ use crate::time::clock::Clock;
 /// Keys that one `validate` looks at.
 const KEYS_MAX: usize = 10_000;
 
+/// How far a validation goes.
+#[derive(Debug, Clone, Copy)]
+enum Depth {
+    /// The shape of the key alone.
+    Shape,
+    /// The provider's free check.
+    Free,
+    /// Besides, the smallest completion, which is booked to the key and to this caller.
+    Spending(Caller),
+}
+
 /// Answers `validate`.
-pub(crate) async fn validate(shared: Arc<Shared>, request: Validate) -> Reply {
+pub(crate) async fn validate(shared: Arc<Shared>, caller: Caller, request: Validate) -> Reply {
+    let depth = match (request.format_only == Some(true), request.spend == Some(true)) {
+        (true, true) => {
+            return Reply::Error(ErrorReply::new(
+                ErrorCode::BadRequest,
+                "`format_only` asks no provider, and `spend` asks for a completion: choose one",
+            ));
+        }
+        (true, false) => Depth::Shape,
+        (false, true) => Depth::Spending(caller),
+        (false, false) => Depth::Free,
+    };
     match chosen(&shared, &request) {
-        Ok(keys) => Reply::Validations(check_all(&shared, keys, request.format_only == Some(true)).await),
+        Ok(keys) => Reply::Validations(check_all(&shared, keys, depth).await),
         Err(refused) => Reply::Error(refused),
     }
 }
@@ -42,7 +66,7 @@ pub(crate) async fn set_checked(shared: Arc<Shared>, asker: Asker, request: KeyS
         admin::key_set(&shared, core, &request)?;
         // Nothing was learned of the key where its provider could not be asked.
         if checked.verdict != KeyVerdict::Inconclusive {
-            note(&shared, core, &id, checked);
+            note(&shared, core, &id, &checked);
         }
         Ok(())
     });
@@ -67,15 +91,28 @@ async fn accepted(shared: &Shared, request: &KeySet, id: &KeyId) -> Result<Check
 
 async fn ask(shared: &Shared, provider: &ProviderPolicy, secret: &Secret) -> Checked {
     let Some(kind) = catalogue::find(provider.kind) else {
-        return Checked::unproven(None, format!("The API `{}` is not in the catalogue", provider.kind));
+        return Checked::unproven(None, Contact::Untried, &format!("The API `{}` is not in the catalogue", provider.kind));
     };
     let prober = Arc::clone(&shared.live().prober);
     prober.check(kind, &provider.base_url, secret).await
 }
 
-/// What a check found is the broker's to know.
-fn note(shared: &Shared, core: &mut Core, id: &KeyId, checked: Checked) {
-    core.at_once(shared, |broker, moment| broker.probed(id, checked.verdict, checked.outcome, checked.account, moment));
+/// What a check found is the broker's to know; the log is told where a provider, or all of them, can no longer be reached, or can again.
+fn note(shared: &Shared, core: &mut Core, id: &KeyId, checked: &Checked) {
+    let provider = &id.provider;
+    let before = (core.broker.missed(provider).is_some(), core.broker.network_down().is_some());
+    core.at_once(shared, |broker, moment| broker.probed(id, checked, moment));
+    let missed = core.broker.missed(provider).map(|missed| missed.why.as_str());
+    match (before.0, missed) {
+        (false, Some(why)) => tracing::warn!(provider = %provider, why, "the provider is not reached"),
+        (true, None) => tracing::info!(provider = %provider, "the provider is reached again"),
+        _ => {}
+    }
+    match (before.1, core.broker.network_down().is_some()) {
+        (false, true) => tracing::warn!("no provider is reached: the network of this machine seems to be down"),
+        (true, false) => tracing::info!("a provider is reached again: the network of this machine is back"),
+        _ => {}
+    }
 }
 
 fn chosen(shared: &Shared, request: &Validate) -> Result<Vec<(ProviderPolicy, KeyId)>, ErrorReply> {
@@ -98,14 +135,14 @@ fn chosen(shared: &Shared, request: &Validate) -> Result<Vec<(ProviderPolicy, Ke
     }
 }
 
-async fn check_all(shared: &Arc<Shared>, keys: Vec<(ProviderPolicy, KeyId)>, format_only: bool) -> Vec<Validation> {
+async fn check_all(shared: &Arc<Shared>, keys: Vec<(ProviderPolicy, KeyId)>, depth: Depth) -> Vec<Validation> {
     let mut checks = JoinSet::new();
     for (number, (provider, id)) in keys.into_iter().enumerate() {
         let shared = Arc::clone(shared);
         checks.spawn(async move {
             // The semaphore is never closed; without a place the check is made all the same.
             let _place = shared.checks.acquire().await.ok();
-            (number, check(&shared, &provider, id, format_only).await)
+            (number, check(&shared, provider, id, depth).await)
         });
     }
     let mut done: Vec<(usize, Validation)> = Vec::new();
@@ -118,21 +155,87 @@ async fn check_all(shared: &Arc<Shared>, keys: Vec<(ProviderPolicy, KeyId)>, for
 
 fn validation(id: KeyId, verdict: KeyVerdict, message: String) -> Validation {
     let valid = matches!(verdict, KeyVerdict::Valid | KeyVerdict::ValidRestricted);
-    Validation { provider: id.provider, key_name: id.key, valid, verdict, message }
+    Validation { provider: id.provider, key_name: id.key, valid, verdict, message, cost_usd: None }
 }
 
-async fn check(shared: &Shared, provider: &ProviderPolicy, id: KeyId, format_only: bool) -> Validation {
+async fn check(shared: &Arc<Shared>, provider: ProviderPolicy, id: KeyId, depth: Depth) -> Validation {
     let Some(entry) = shared.secret_of(&id) else {
         return validation(id, KeyVerdict::Invalid, "It has no secret; set it with `gollmctl key set`".to_owned());
     };
     let Ok(secret) = entry.open(&shared.vault) else {
         return validation(id, KeyVerdict::Invalid, "Its secret can't be opened; set it again".to_owned());
     };
-    if format_only {
+    if let Depth::Shape = depth {
         let fit = shape::check(provider.kind, &secret);
         return validation(id, verdict_of(fit), shape::message(provider.kind, fit));
     }
-    probe(shared, provider, id, &entry.fingerprint, &secret).await
+    let free = probe(shared, &provider, id.clone(), &entry.fingerprint, &secret).await;
+    match depth {
+        // What is known to be refused needs no completion.
+        Depth::Spending(caller) if !matches!(free.verdict, KeyVerdict::Invalid | KeyVerdict::NoQuota) => {
+            // What is paid for is booked, even if nobody waits for it any more.
+            let spending = tokio::spawn(spend(Arc::clone(shared), caller, provider, id, entry.fingerprint.clone(), secret));
+            spending.await.unwrap_or(free)
+        }
+        _ => free,
+    }
+}
+
+/// Asks for the smallest completion, and books what it used.
+async fn spend(shared: Arc<Shared>, caller: Caller, provider: ProviderPolicy, id: KeyId, fingerprint: String, secret: Secret) -> Validation {
+    let live = shared.live();
+    let (Some(api), Some(model)) = (catalogue::find(provider.kind), cheapest(&provider, &live.settings.policy)) else {
+        let name = &provider.name;
+        let why = format!(
+            "Nothing was spent: gollm knows no model of {name} that every key can use; name a cheap one under `models` of {name} in the configuration"
+        );
+        return validation(id, KeyVerdict::Inconclusive, why);
+    };
+    let spent = live.prober.spend(api, &provider.base_url, &secret, model.as_str()).await;
+    let (booked, durable) = book(&shared, caller, &id, &fingerprint, &model, &spent);
+    // A store that does not take it is told of everywhere else.
+    drop(durable.await);
+    let Spent { checked, usage } = spent;
+    let message = match (&booked, usage) {
+        (Some(booked), Some(usage)) => {
+            let cost = if booked.priced { booked.cost_usd.to_string() } else { "an unknown price".to_owned() };
+            format!("{}; a completion of {model} was answered: {} tokens for {cost}", checked.message, usage.input.saturating_add(usage.output))
+        }
+        _ => format!("{}; a completion of {model} was asked for", checked.message),
+    };
+    Validation { cost_usd: booked.map(|booked| booked.cost_usd), ..validation(id, checked.verdict, message) }
+}
+
+/// Books what a completion used, and takes note of what it found while the key still has the secret of that fingerprint.
+fn book(shared: &Shared, caller: Caller, id: &KeyId, fingerprint: &str, model: &ModelName, spent: &Spent) -> (Option<Reported>, Durable) {
+    let mut core = shared.lock();
+    let booked = spent.usage.and_then(|usage| {
+        let record = Record {
+            provider: id.provider.clone(),
+            key_name: id.key.clone(),
+            outcome: spent.checked.outcome,
+            model: Some(model.clone()),
+            input_tokens: Some(usage.input),
+            output_tokens: Some(usage.output),
+            cached_tokens: Some(usage.cached),
+            cost_usd: usage.cost,
+        };
+        core.at_once(shared, |broker, moment| broker.record(caller, &record, moment)).ok()
+    });
+    if core.safe.entry(id).is_some_and(|entry| entry.fingerprint == fingerprint) {
+        note(shared, &mut core, id, &spent.checked);
+    }
+    core.serve(shared);
+    let durable = core.until_durable(shared);
+    (booked, durable)
+}
+
+/// The model for the smallest completion: the cheapest of the configuration's, else the catalogue's.
+fn cheapest(provider: &ProviderPolicy, policy: &Policy) -> Option<ModelName> {
+    let price = |model: &ModelName| policy.price(provider, model).map(|price| price.rates.input.saturating_add(price.rates.output));
+    let usable = provider.models.iter().filter(|model| model.enabled).map(|model| &model.name);
+    let configured = usable.min_by_key(|model| price(model).map_or((1, None), |price| (0, Some(price))));
+    configured.cloned().or_else(|| catalogue::find(provider.kind)?.completion.model?.parse().ok())
 }
 
 /// Providers change their shapes: one that is not documented proves nothing.
@@ -152,7 +255,7 @@ async fn probe(shared: &Shared, provider: &ProviderPolicy, id: KeyId, fingerprin
         return validation(id, KeyVerdict::Inconclusive, "Its secret was changed meanwhile; validate it again".to_owned());
     }
     let (verdict, message) = (checked.verdict, checked.message.clone());
-    note(shared, &mut core, &id, checked);
+    note(shared, &mut core, &id, &checked);
     core.serve(shared);
     core.wake_journal(shared);
     drop(core);
@@ -163,7 +266,8 @@ async fn probe(shared: &Shared, provider: &ProviderPolicy, id: KeyId, fingerprin
 /// Probes keys in the background, one at a time a provider, until the daemon ends.
 ///
 /// Keys that wait for a probe come first and when they are due, the others once in `health_check_interval`; those that
-/// were used with success since are passed over. No provider waits for another one's answer.
+/// were used with success since are passed over. No provider waits for another one's answer, and of one that is not reached one key
+/// at a time finds out whether it is again.
 pub(crate) async fn rounds(shared: Arc<Shared>) {
     let mut last_round = if shared.live().settings.key_validation { None } else { Some(shared.clock.now().steady) };
     let mut queue = Queue::default();
@@ -186,7 +290,11 @@ pub(crate) async fn rounds(shared: Arc<Shared>) {
             tokio::select! {
                 () = &mut pause => break,
                 () = shared.suspect.notified() => break,
-                Some(done) = probes.join_next() => queue.done(done.as_ref().ok()),
+                Some(done) = probes.join_next() => {
+                    if let Ok(provider) = done {
+                        queue.done(&provider, shared.lock().broker.missed(&provider).is_some());
+                    }
+                }
             }
         }
     }
@@ -227,10 +335,11 @@ impl Queue {
         Some(id)
     }
 
-    /// The provider has answered.
-    fn done(&mut self, provider: Option<&ProviderName>) {
-        if let Some(provider) = provider {
-            self.under_way.remove(provider);
+    /// A probe of the provider is done; where that was not reached, its other keys need not try.
+    fn done(&mut self, provider: &ProviderName, missed: bool) {
+        self.under_way.remove(provider);
+        if missed {
+            self.waiting.retain(|id| id.provider != *provider);
         }
     }
 }
@@ -238,7 +347,7 @@ impl Queue {
 /// How long until the next probe is due, with a little chance in it, so that rounds of many machines spread.
 fn pause(shared: &Shared, next_round: Steady) -> Duration {
     let now = shared.clock.now().steady;
-    let next = shared.lock().broker.next_probe().map_or(next_round, |next| next.min(next_round));
+    let next = shared.lock().broker.next_probe(now).map_or(next_round, |next| next.min(next_round));
     next.since(now).max(Duration::from_secs(1)).mul_f64(1.0 + fastrand::f64() * 0.1)
 }
 
@@ -261,12 +370,18 @@ mod tests {
         // A suspect, and the key that is being probed, which is due for as long as that takes.
         queue.put_first(ids(&["slow/c", "slow/a", "fast/b"]));
         assert_eq!(next(&mut queue), None);
-        queue.done(Some(&"fast".parse().unwrap()));
+        queue.done(&"fast".parse().unwrap(), false);
         assert_eq!(next(&mut queue).as_deref(), Some("fast/b"));
-        queue.done(Some(&"slow".parse().unwrap()));
+        queue.done(&"slow".parse().unwrap(), false);
         assert_eq!(next(&mut queue).as_deref(), Some("slow/c"));
-        queue.done(Some(&"slow".parse().unwrap()));
+        queue.done(&"slow".parse().unwrap(), false);
         assert_eq!(next(&mut queue).as_deref(), Some("slow/b"));
         assert!(queue.waiting.is_empty());
+        // Where one key did not reach its provider, no other tries.
+        queue.done(&"fast".parse().unwrap(), false);
+        queue.put_first(ids(&["slow/a", "slow/c", "fast/a"]));
+        queue.done(&"slow".parse().unwrap(), true);
+        assert_eq!(next(&mut queue).as_deref(), Some("fast/a"));
+        assert_eq!(next(&mut queue), None);
     }
 }

@@ -2,10 +2,11 @@
 
 use reqwest::Url;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::http::Unreached;
-use crate::catalogue::{self, Auth, Carries, Method, Probe, Provider, Target};
+use crate::catalogue::{self, Auth, Carries, CompletionForm, Method, Probe, Provider, Target};
 use crate::secret::Secret;
 
 /// A request with a key in it: no Debug.
@@ -35,15 +36,7 @@ impl Call {
             Target::Path(path) => joined(base_url, path),
             Target::Elsewhere(url) => url.to_owned(),
         };
-        let url = Url::parse(&url).map_err(|_| Unreached::Address)?;
-        if !matches!(url.scheme(), "https" | "http") || !url.has_host() {
-            return Err(Unreached::Address);
-        }
-        let mut headers = HeaderMap::new();
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        for (name, value) in kind.extra_headers {
-            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
-        }
+        let mut headers = usual_headers(kind);
         let body = match probe.carries {
             Carries::AsUsual => {
                 let (name, value) = credential(kind.auth, secret)?;
@@ -59,8 +52,54 @@ impl Call {
             Method::Get => reqwest::Method::GET,
             Method::Post => reqwest::Method::POST,
         };
-        Ok(Self { method, url, headers, body })
+        Ok(Self { method, url: address(&url)?, headers, body })
     }
+
+    /// The smallest completion of `model` with the key `secret`.
+    pub(super) fn completion(kind: &Provider, base_url: &str, secret: &Secret, model: &str) -> Result<Self, Unreached> {
+        let completion = kind.completion;
+        // In a path the model's name must not lead elsewhere.
+        let in_path = model.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+        if completion.path.contains(MODEL) && !in_path {
+            return Err(Unreached::Address);
+        }
+        let url = joined(base_url, &completion.path.replace(MODEL, model));
+        let mut headers = usual_headers(kind);
+        let (name, value) = credential(kind.auth, secret)?;
+        headers.insert(name, value);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let body = smallest(completion.form, model).to_string();
+        Ok(Self { method: reqwest::Method::POST, url: address(&url)?, headers, body: Some(body) })
+    }
+}
+
+/// Stands for the model in a path.
+const MODEL: &str = "{model}";
+
+/// A request for one token; for a few where an API takes no fewer.
+fn smallest(form: CompletionForm, model: &str) -> serde_json::Value {
+    let messages = json!([{"role": "user", "content": "1"}]);
+    match form {
+        CompletionForm::MaxTokens => json!({"model": model, "messages": messages, "max_tokens": 1}),
+        CompletionForm::MaxCompletionTokens => json!({"model": model, "messages": messages, "max_completion_tokens": 16}),
+        CompletionForm::Responses => json!({"model": model, "input": "1", "max_output_tokens": 16}),
+        CompletionForm::GenerateContent => json!({"contents": [{"parts": [{"text": "1"}]}], "generationConfig": {"maxOutputTokens": 1}}),
+        CompletionForm::Ollama => json!({"model": model, "messages": messages, "stream": false, "options": {"num_predict": 1}}),
+    }
+}
+
+fn usual_headers(kind: &Provider) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    for (name, value) in kind.extra_headers {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    headers
+}
+
+fn address(url: &str) -> Result<Url, Unreached> {
+    let url = Url::parse(url).map_err(|_| Unreached::Address)?;
+    if matches!(url.scheme(), "https" | "http") && url.has_host() { Ok(url) } else { Err(Unreached::Address) }
 }
 
 fn credential(auth: Auth, secret: &Secret) -> Result<(HeaderName, HeaderValue), Unreached> {
@@ -144,6 +183,23 @@ mod tests {
             let base_url = kind.base_url.unwrap_or("https://host.example/openai/v1");
             let _ = call(kind.name, Some(base_url), "key");
         }
+    }
+
+    #[test]
+    fn every_completion_asks_for_little_and_says_for_which_model() {
+        for kind in catalogue::all() {
+            let base_url = kind.base_url.unwrap_or("https://host.example/openai/v1");
+            let secret = Secret::new("key".to_owned()).unwrap();
+            let call = Call::completion(kind, base_url, &secret, kind.completion.model.unwrap_or("m-1")).ok().unwrap();
+            assert!(call.url.as_str().starts_with(base_url) && !call.url.as_str().contains('{'), "{}", call.url);
+            let body = call.body.unwrap();
+            let model = kind.completion.model.unwrap_or("m-1");
+            assert!(body.contains(model) || call.url.as_str().contains(model), "{}", kind.name);
+            assert!(body.len() < 160, "{body}");
+        }
+        let gemini = catalogue::find("gemini").unwrap();
+        let elsewhere = Call::completion(gemini, "https://host.example", &Secret::new("key".to_owned()).unwrap(), "../../files?x=");
+        assert!(matches!(elsewhere, Err(Unreached::Address)));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The HTTP client of checks: its certificates, its proxy, and bounded answers.
 
 use std::error::Error;
+use std::io::ErrorKind;
 
 use reqwest::{Certificate, Client, ClientBuilder, NoProxy, Proxy, redirect};
 
@@ -27,7 +28,12 @@ pub(super) enum Unreached {
     Key,
     /// No connection came about.
     #[error("no connection to {host}: {cause}")]
-    Connect { host: String, cause: String },
+    Connect {
+        host: String,
+        cause: String,
+        /// This machine has no way to any other.
+        no_network: bool,
+    },
     /// The connection ended before the answer did.
     #[error("the connection to {host} broke: {cause}")]
     Broken { host: String, cause: String },
@@ -58,7 +64,7 @@ impl Http {
         let host = call.url.host_str().unwrap_or_default().to_owned();
         let failed = |error: reqwest::Error| {
             let (host, cause) = (host.clone(), cause(&error));
-            if error.is_connect() { Unreached::Connect { host, cause } } else { Unreached::Broken { host, cause } }
+            if error.is_connect() { Unreached::Connect { host, cause, no_network: no_network(&error) } } else { Unreached::Broken { host, cause } }
         };
         let mut request = self.0.request(call.method, call.url).headers(call.headers);
         if let Some(body) = call.body {
@@ -86,6 +92,19 @@ fn proxy(environment: &Environment) -> Result<Option<Proxy>, ProbeError> {
     let listed = either("no_proxy", "NO_PROXY").unwrap_or_default();
     let direct = NoProxy::from_string(&format!("{listed},{NEVER_PROXIED}"));
     Proxy::https(url).map(|proxy| Some(proxy.no_proxy(direct))).map_err(|_| ProbeError::Proxy)
+}
+
+/// Did the system say that there is no network to send anything to?
+fn no_network(error: &reqwest::Error) -> bool {
+    let mut next: Option<&(dyn Error + 'static)> = error.source();
+    while let Some(error) = next {
+        let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        if matches!(kind, Some(ErrorKind::NetworkUnreachable | ErrorKind::NetworkDown)) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 /// The innermost reason: the outer ones name the URL and say less.

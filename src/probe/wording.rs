@@ -7,11 +7,14 @@ use crate::catalogue::shape::{self, Fit};
 use crate::protocol::reply::KeyVerdict;
 use crate::secret::Secret;
 
+/// Of a key that is taken.
+pub(super) const VALID: &str = "Key is valid and active";
+
 /// What people read of a verdict.
 pub(super) fn message(kind: &Provider, verdict: KeyVerdict, answer: &Answer, secret: &Secret) -> String {
     let said = said(answer, secret);
     match verdict {
-        KeyVerdict::Valid => "Key is valid and active".to_owned(),
+        KeyVerdict::Valid => VALID.to_owned(),
         KeyVerdict::ValidRestricted => format!("Key is valid, but restricted: {said}"),
         KeyVerdict::NoQuota => format!("Key is valid, but its account has no credit or quota left: {said}"),
         KeyVerdict::Invalid => match shape::check(kind.name, secret) {

@@ -53,6 +53,12 @@ impl Outcome {
     pub fn name(self) -> &'static str {
         Self::ALL.iter().find(|(_, outcome)| *outcome == self).map_or("ok", |(name, _)| name)
     }
+
+    /// Did the provider surely answer? Callers tell of what they could not send as a timeout, or as the provider's failure.
+    #[must_use]
+    pub const fn is_answer(self) -> bool {
+        !matches!(self, Outcome::ServerError | Outcome::Timeout | Outcome::Cancelled)
+    }
 }
 
 impl fmt::Display for Outcome {

@@ -382,10 +382,25 @@ pub struct Validation {
     pub verdict: KeyVerdict,
     /// The same for people.
     pub message: String,
+    /// What the check cost, where it was told to spend and a completion was answered.
+    pub cost_usd: Option<Usd>,
+}
+
+/// What is left of a key's money, as its provider told at the last check.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Balance {
+    /// The currency (ISO 4217).
+    pub currency: String,
+    /// What is left, in its units.
+    pub left: f64,
+    /// Of how much; null where it does not say.
+    pub limit: Option<f64>,
+    /// When it is filled up again, in the provider's word, such as `monthly`.
+    pub resets: Option<String>,
 }
 
 /// The health of a key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct KeyHealth {
     /// Its state.
     pub state: KeyState,
@@ -399,4 +414,6 @@ pub struct KeyHealth {
     pub last_checked: Option<Timestamp>,
     /// Why it is in this state, for people.
     pub message: String,
+    /// What its provider says is left of its money, by currency; empty where it does not say.
+    pub balance: Vec<Balance>,
 }

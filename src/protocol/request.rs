@@ -349,6 +349,9 @@ pub struct Validate {
     /// `true`: look at the shape alone and ask no provider.
     #[serde(default)]
     pub format_only: Option<bool>,
+    /// `true`: after the free check, ask for the smallest completion, which costs money; not beside `format_only`.
+    #[serde(default)]
+    pub spend: Option<bool>,
 }
 
 /// Adds a key, or replaces its secret. Settings are for keys that the configuration file does not name.

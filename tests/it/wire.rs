@@ -48,7 +48,7 @@ fn replies_have_every_documented_field() {
     status_and_keys(&mut lines, &site, daemon.pid());
     let health = lines.expect("health", &json!("health"));
     assert_eq!(fields(&health), ["openai"]);
-    has_fields(&health["openai"]["primary"], "state healthy since until last_checked message");
+    has_fields(&health["openai"]["primary"], "state healthy since until last_checked message balance");
     assert_eq!(health["openai"]["primary"]["healthy"], true);
     let statistics = lines.expect("statistics", &json!("statistics"));
     has_fields(&statistics, "rows total");

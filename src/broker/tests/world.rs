@@ -7,13 +7,16 @@ use fastrand::Rng;
 
 use crate::access::Caller;
 use crate::broker::{Broker, Grant, Moment, Record, Selected, Served, Shelf, Told};
+use crate::catalogue::find;
 use crate::event::{self, Event};
+use crate::health::checked::{Checked, Contact};
 use crate::id::{KeyId, Uid};
 use crate::money::Usd;
 use crate::policy::{ChoicePer, KeyPolicy, Policy, ProviderPolicy};
 use crate::protocol::error::ErrorReply;
 use crate::protocol::explanation::Explanation;
 use crate::protocol::outcome::Outcome;
+use crate::protocol::provider::ProviderResponse;
 use crate::protocol::reply::{KeyRow, KeyVerdict, Reported, Role};
 use crate::protocol::request::{self, Report, Select};
 use crate::protocol::strategy::Strategy;
@@ -203,7 +206,7 @@ impl World {
     }
 
     pub(super) fn report_as(&mut self, caller: Caller, grant: &Grant, outcome: Outcome) -> Result<Reported, ErrorReply> {
-        let told = Told::of(&Report::of("gl_x".parse().unwrap(), outcome), "openai").unwrap();
+        let told = Told::of(&Report::of("gl_x".parse().unwrap(), outcome), find("openai").unwrap()).unwrap();
         let reported = self.decide(|broker, moment| broker.report(caller, &grant.lease, &told, moment));
         self.flush();
         reported
@@ -213,9 +216,18 @@ impl World {
         self.report_as(client(1000), grant, outcome).unwrap()
     }
 
+    /// Reports what a provider of this kind answered.
+    pub(super) fn answered(&mut self, grant: &Grant, kind: &str, status: u16, body: &str) -> Reported {
+        let response = ProviderResponse { status, headers: Default::default(), body: Some(body.to_owned()) };
+        let told = Told::of(&Report::answered("gl_x".parse().unwrap(), response), find(kind).unwrap()).unwrap();
+        let reported = self.decide(|broker, moment| broker.report(client(1000), &grant.lease, &told, moment)).unwrap();
+        self.flush();
+        reported
+    }
+
     pub(super) fn report_cost(&mut self, grant: &Grant, cost: Usd) -> Reported {
         let report = Report { cost_usd: Some(cost), ..Report::of("gl_x".parse().unwrap(), Outcome::Ok) };
-        let told = Told::of(&report, "openai").unwrap();
+        let told = Told::of(&report, find("openai").unwrap()).unwrap();
         let reported = self.decide(|broker, moment| broker.report(client(1000), &grant.lease, &told, moment)).unwrap();
         self.flush();
         reported
@@ -268,15 +280,18 @@ impl World {
     }
 
     pub(super) fn probe_id(&mut self, id: &KeyId, verdict: KeyVerdict) {
-        self.decide(|broker, moment| broker.probed(id, verdict, None, None, moment));
+        self.probe_found(id, &Checked { verdict, ..Checked::unproven(None, Contact::Untried, "") });
+    }
+
+    pub(super) fn probe_found(&mut self, id: &KeyId, checked: &Checked) {
+        self.decide(|broker, moment| broker.probed(id, checked, moment));
         self.flush();
     }
 
     /// A probe names the account of a key.
     pub(super) fn learn_account(&mut self, name: &str, account: &str) {
         let account = Some(account.parse().unwrap());
-        self.decide(|broker, moment| broker.probed(&Self::id(name), KeyVerdict::Valid, None, account, moment));
-        self.flush();
+        self.probe_found(&Self::id(name), &Checked { verdict: KeyVerdict::Valid, account, ..Checked::unproven(None, Contact::Reached, "") });
     }
 
     pub(super) fn row(&self, name: &str) -> KeyRow {

@@ -1,9 +1,10 @@
 //! What models cost: a table compiled on 2026-11-23 from providers' price pages and public price lists.
 //!
-//! Only the standard tier; no higher prices for long prompts, no prices for writing to a cache. Promotions that end later than that
-//! day stand as they were then. Generated once, kept by hand.
+//! Only the standard tier. What is written to a cache has a price where it costs more than other input. Where a source gives the input
+//! and the output of long prompts alone, their cache costs the same share of the input as elsewhere. Promotions that end later than
+//! that day stand as they were then. Generated once, kept by hand.
 
-use super::Price;
+use super::{LongPrompts, Price, Rates};
 use crate::money::Usd;
 
 /// Models of one provider and their prices.
@@ -12,12 +13,26 @@ pub(super) type Models = &'static [(&'static str, Price)];
 /// The price of a model in millionths of a dollar a million tokens, as price pages give it (`2_500_000` is $2.50). The same number
 /// is nano-dollars a thousand tokens.
 const fn price(input: i64, output: i64) -> Price {
-    Price { input: Usd::from_nanos(input), output: Usd::from_nanos(output), cached_input: None }
+    let rates = Rates { input: Usd::from_nanos(input), output: Usd::from_nanos(output), cached_input: None, cache_write: None };
+    Price { rates, long: None }
 }
 
 /// The same, with the price of input that is read from the provider's cache.
 const fn cached(input: i64, read: i64, output: i64) -> Price {
-    Price { input: Usd::from_nanos(input), output: Usd::from_nanos(output), cached_input: Some(Usd::from_nanos(read)) }
+    let flat = price(input, output);
+    Price { rates: Rates { cached_input: Some(Usd::from_nanos(read)), ..flat.rates }, long: None }
+}
+
+impl Price {
+    /// With the price of input that is written to the provider's cache.
+    const fn written(self, write: i64) -> Self {
+        Self { rates: Rates { cache_write: Some(Usd::from_nanos(write)), ..self.rates }, long: self.long }
+    }
+
+    /// With the price of requests whose input is longer than `tokens`.
+    const fn above(self, tokens: u64, price: Price) -> Self {
+        Self { rates: self.rates, long: Some(LongPrompts { above: tokens, rates: price.rates }) }
+    }
 }
 
 /// By provider; [`super::ANY_MODEL`] stands for every model of one.
@@ -37,18 +52,23 @@ pub(super) static PRICES: &[(&str, Models)] = &[
             ("gpt-5.1", cached(1_250_000, 125_000, 10_000_000)),
             ("gpt-5.2", cached(1_750_000, 175_000, 14_000_000)),
             ("gpt-5.3-codex", cached(1_750_000, 175_000, 14_000_000)),
-            ("gpt-5.4", cached(2_500_000, 250_000, 15_000_000)),
+            ("gpt-5.4", cached(2_500_000, 250_000, 15_000_000).above(272_000, cached(5_000_000, 500_000, 22_500_000))),
             ("gpt-5.4-mini", cached(750_000, 75_000, 4_500_000)),
             ("gpt-5.4-nano", cached(200_000, 20_000, 1_250_000)),
-            ("gpt-5.5", cached(5_000_000, 500_000, 30_000_000)),
-            ("gpt-5.5-pro", price(30_000_000, 180_000_000)),
+            ("gpt-5.5", cached(5_000_000, 500_000, 30_000_000).above(272_000, cached(10_000_000, 1_000_000, 45_000_000))),
+            ("gpt-5.5-pro", price(30_000_000, 180_000_000).above(272_000, price(60_000_000, 270_000_000))),
             ("gpt-5.6-luna", cached(200_000, 20_000, 1_200_000)),
-            ("gpt-5.6-sol", cached(5_000_000, 500_000, 30_000_000)),
+            (
+                "gpt-5.6-sol",
+                cached(5_000_000, 500_000, 30_000_000)
+                    .written(6_250_000)
+                    .above(272_000, cached(10_000_000, 1_000_000, 45_000_000).written(12_500_000)),
+            ),
             ("gpt-5.6-terra", cached(2_000_000, 200_000, 12_000_000)),
             ("gpt-6-astra", cached(10_000_000, 1_000_000, 50_000_000)),
-            ("gpt-6-luna", cached(100_000, 10_000, 500_000)),
-            ("gpt-6-sol", cached(2_000_000, 200_000, 10_000_000)),
-            ("gpt-6.1-sol", cached(2_000_000, 100_000, 10_000_000)),
+            ("gpt-6-luna", cached(100_000, 10_000, 500_000).written(125_000)),
+            ("gpt-6-sol", cached(2_000_000, 200_000, 10_000_000).written(2_500_000)),
+            ("gpt-6.1-sol", cached(2_000_000, 100_000, 10_000_000).written(2_500_000)),
             ("o3", cached(2_000_000, 500_000, 8_000_000)),
             ("o4-mini", cached(1_100_000, 275_000, 4_400_000)),
             ("text-embedding-3-large", price(130_000, 0)),
@@ -59,25 +79,28 @@ pub(super) static PRICES: &[(&str, Models)] = &[
     (
         "anthropic",
         &[
-            ("claude-3-5-haiku-latest", cached(800_000, 80_000, 4_000_000)),
-            ("claude-3-7-sonnet-20250219", cached(3_000_000, 300_000, 15_000_000)),
-            ("claude-3-haiku-20240307", cached(250_000, 30_000, 1_250_000)),
-            ("claude-fable-5", cached(10_000_000, 1_000_000, 50_000_000)),
-            ("claude-fable-5-1", cached(10_000_000, 250_000, 50_000_000)),
-            ("claude-haiku-4-5", cached(1_000_000, 100_000, 5_000_000)),
-            ("claude-haiku-5-5", cached(100_000, 10_000, 500_000)),
-            ("claude-opus-4-1", cached(15_000_000, 1_500_000, 75_000_000)),
-            ("claude-opus-4-5", cached(5_000_000, 500_000, 25_000_000)),
-            ("claude-opus-4-6", cached(5_000_000, 500_000, 25_000_000)),
-            ("claude-opus-4-7", cached(5_000_000, 500_000, 25_000_000)),
-            ("claude-opus-4-8", cached(5_000_000, 500_000, 25_000_000)),
-            ("claude-opus-5", cached(5_000_000, 500_000, 25_000_000)),
-            ("claude-opus-5-5", cached(4_000_000, 200_000, 20_000_000)),
-            ("claude-sonnet-4-0", cached(3_000_000, 300_000, 15_000_000)),
-            ("claude-sonnet-4-5", cached(3_000_000, 300_000, 15_000_000)),
-            ("claude-sonnet-4-6", cached(3_000_000, 300_000, 15_000_000)),
-            ("claude-sonnet-5", cached(2_000_000, 200_000, 10_000_000)),
-            ("claude-sonnet-5-5", cached(2_000_000, 100_000, 10_000_000)),
+            ("claude-3-5-haiku-latest", cached(800_000, 80_000, 4_000_000).written(1_000_000)),
+            ("claude-3-7-sonnet-20250219", cached(3_000_000, 300_000, 15_000_000).written(3_750_000)),
+            ("claude-3-haiku-20240307", cached(250_000, 30_000, 1_250_000).written(300_000)),
+            ("claude-fable-5", cached(10_000_000, 1_000_000, 50_000_000).written(12_500_000)),
+            ("claude-fable-5-1", cached(10_000_000, 250_000, 50_000_000).written(12_500_000)),
+            ("claude-haiku-4-5", cached(1_000_000, 100_000, 5_000_000).written(1_250_000)),
+            (
+                "claude-haiku-5-5",
+                cached(100_000, 10_000, 500_000).written(125_000).above(100_000, cached(500_000, 50_000, 2_500_000).written(625_000)),
+            ),
+            ("claude-opus-4-1", cached(15_000_000, 1_500_000, 75_000_000).written(18_750_000)),
+            ("claude-opus-4-5", cached(5_000_000, 500_000, 25_000_000).written(6_250_000)),
+            ("claude-opus-4-6", cached(5_000_000, 500_000, 25_000_000).written(6_250_000)),
+            ("claude-opus-4-7", cached(5_000_000, 500_000, 25_000_000).written(6_250_000)),
+            ("claude-opus-4-8", cached(5_000_000, 500_000, 25_000_000).written(6_250_000)),
+            ("claude-opus-5", cached(5_000_000, 500_000, 25_000_000).written(6_250_000)),
+            ("claude-opus-5-5", cached(4_000_000, 200_000, 20_000_000).written(5_000_000)),
+            ("claude-sonnet-4-0", cached(3_000_000, 300_000, 15_000_000).written(3_750_000)),
+            ("claude-sonnet-4-5", cached(3_000_000, 300_000, 15_000_000).written(3_750_000)),
+            ("claude-sonnet-4-6", cached(3_000_000, 300_000, 15_000_000).written(3_750_000)),
+            ("claude-sonnet-5", cached(2_000_000, 200_000, 10_000_000).written(2_500_000)),
+            ("claude-sonnet-5-5", cached(2_000_000, 100_000, 10_000_000).written(2_500_000)),
         ],
     ),
     (
@@ -87,11 +110,11 @@ pub(super) static PRICES: &[(&str, Models)] = &[
             ("gemini-2.0-flash-lite", cached(75_000, 18_750, 300_000)),
             ("gemini-2.5-flash", cached(300_000, 30_000, 2_500_000)),
             ("gemini-2.5-flash-lite", cached(100_000, 10_000, 400_000)),
-            ("gemini-2.5-pro", cached(1_250_000, 125_000, 10_000_000)),
+            ("gemini-2.5-pro", cached(1_250_000, 125_000, 10_000_000).above(200_000, cached(2_500_000, 250_000, 15_000_000))),
             ("gemini-3-flash-preview", cached(500_000, 50_000, 3_000_000)),
-            ("gemini-3-pro-preview", cached(2_000_000, 200_000, 12_000_000)),
+            ("gemini-3-pro-preview", cached(2_000_000, 200_000, 12_000_000).above(200_000, cached(4_000_000, 400_000, 18_000_000))),
             ("gemini-3.1-flash-lite", cached(250_000, 25_000, 1_500_000)),
-            ("gemini-3.1-pro-preview", cached(2_000_000, 200_000, 12_000_000)),
+            ("gemini-3.1-pro-preview", cached(2_000_000, 200_000, 12_000_000).above(200_000, cached(4_000_000, 400_000, 18_000_000))),
             ("gemini-3.5-flash", cached(1_500_000, 150_000, 9_000_000)),
             ("gemini-3.5-flash-lite", cached(300_000, 30_000, 2_500_000)),
             ("gemini-3.6-flash", cached(750_000, 75_000, 3_750_000)),
@@ -172,30 +195,38 @@ pub(super) static PRICES: &[(&str, Models)] = &[
             ("grok-4-1-fast-non-reasoning", cached(200_000, 50_000, 500_000)),
             ("grok-4-1-fast-reasoning", cached(200_000, 50_000, 500_000)),
             ("grok-4-fast-reasoning", cached(200_000, 50_000, 500_000)),
-            ("grok-4.20-0309-non-reasoning", cached(1_250_000, 200_000, 2_500_000)),
-            ("grok-4.20-0309-reasoning", cached(1_250_000, 200_000, 2_500_000)),
-            ("grok-4.20-multi-agent-0309", cached(1_250_000, 200_000, 2_500_000)),
-            ("grok-4.3", cached(1_250_000, 200_000, 2_500_000)),
-            ("grok-4.5", cached(2_000_000, 500_000, 6_000_000)),
-            ("grok-4.6", cached(2_000_000, 500_000, 6_000_000)),
-            ("grok-build-0.1", cached(1_000_000, 200_000, 2_000_000)),
+            ("grok-4.20-0309-non-reasoning", cached(1_250_000, 200_000, 2_500_000).above(200_000, cached(2_500_000, 400_000, 5_000_000))),
+            ("grok-4.20-0309-reasoning", cached(1_250_000, 200_000, 2_500_000).above(200_000, cached(2_500_000, 400_000, 5_000_000))),
+            ("grok-4.20-multi-agent-0309", cached(1_250_000, 200_000, 2_500_000).above(200_000, cached(2_500_000, 400_000, 5_000_000))),
+            ("grok-4.3", cached(1_250_000, 200_000, 2_500_000).above(200_000, cached(2_500_000, 400_000, 5_000_000))),
+            ("grok-4.5", cached(2_000_000, 500_000, 6_000_000).above(204_800, cached(4_000_000, 1_000_000, 12_000_000))),
+            ("grok-4.6", cached(2_000_000, 500_000, 6_000_000).above(204_800, cached(4_000_000, 1_000_000, 12_000_000))),
+            ("grok-build-0.1", cached(1_000_000, 200_000, 2_000_000).above(200_000, cached(2_000_000, 400_000, 4_000_000))),
             ("grok-code-fast-1", cached(200_000, 20_000, 1_500_000)),
         ],
     ),
     (
         "openrouter",
         &[
-            ("anthropic/claude-haiku-4.5", cached(1_000_000, 100_000, 5_000_000)),
-            ("anthropic/claude-opus-4.7", cached(5_000_000, 500_000, 25_000_000)),
-            ("anthropic/claude-opus-4.8", cached(5_000_000, 500_000, 25_000_000)),
-            ("anthropic/claude-sonnet-4.6", cached(3_000_000, 300_000, 15_000_000)),
-            ("anthropic/claude-sonnet-5", cached(2_000_000, 200_000, 10_000_000)),
+            ("anthropic/claude-haiku-4.5", cached(1_000_000, 100_000, 5_000_000).written(1_250_000)),
+            (
+                "anthropic/claude-opus-4.7",
+                cached(5_000_000, 500_000, 25_000_000)
+                    .written(6_250_000)
+                    .above(200_000, cached(10_000_000, 1_000_000, 37_500_000).written(12_500_000)),
+            ),
+            ("anthropic/claude-opus-4.8", cached(5_000_000, 500_000, 25_000_000).written(6_250_000)),
+            (
+                "anthropic/claude-sonnet-4.6",
+                cached(3_000_000, 300_000, 15_000_000).written(3_750_000).above(200_000, cached(6_000_000, 600_000, 22_500_000).written(7_500_000)),
+            ),
+            ("anthropic/claude-sonnet-5", cached(2_000_000, 200_000, 10_000_000).written(3_750_000)),
             ("deepseek/deepseek-v4-flash", cached(98_000, 20_000, 196_000)),
             ("deepseek/deepseek-v4-pro", cached(435_000, 3_625, 870_000)),
             ("google/gemini-2.5-flash", cached(300_000, 30_000, 2_500_000)),
             ("google/gemini-2.5-flash-lite", cached(100_000, 10_000, 400_000)),
             ("google/gemini-2.5-pro", cached(1_250_000, 125_000, 10_000_000)),
-            ("google/gemini-3.1-pro-preview", cached(2_000_000, 200_000, 12_000_000)),
+            ("google/gemini-3.1-pro-preview", cached(2_000_000, 200_000, 12_000_000).above(200_000, cached(4_000_000, 400_000, 18_000_000))),
             ("google/gemini-3.5-flash", cached(1_500_000, 150_000, 9_000_000)),
             ("meta-llama/llama-3.3-70b-instruct", price(100_000, 320_000)),
             ("minimax/minimax-m3", cached(300_000, 60_000, 1_200_000)),
@@ -208,7 +239,7 @@ pub(super) static PRICES: &[(&str, Models)] = &[
             ("openai/gpt-5.5", cached(5_000_000, 500_000, 30_000_000)),
             ("openai/gpt-oss-120b", cached(30_000, 30_000, 150_000)),
             ("qwen/qwen3-coder", price(220_000, 1_800_000)),
-            ("x-ai/grok-4.3", cached(1_250_000, 200_000, 2_500_000)),
+            ("x-ai/grok-4.3", cached(1_250_000, 200_000, 2_500_000).above(200_000, cached(2_500_000, 400_000, 5_000_000))),
             ("z-ai/glm-5.2", cached(930_000, 180_000, 3_000_000)),
         ],
     ),
@@ -284,10 +315,10 @@ pub(super) static PRICES: &[(&str, Models)] = &[
             ("gpt-5-nano", cached(50_000, 10_000, 400_000)),
             ("gpt-5.1", cached(1_250_000, 125_000, 10_000_000)),
             ("gpt-5.2", cached(1_750_000, 125_000, 14_000_000)),
-            ("gpt-5.4", cached(2_500_000, 250_000, 15_000_000)),
+            ("gpt-5.4", cached(2_500_000, 250_000, 15_000_000).above(272_000, cached(5_000_000, 500_000, 22_500_000))),
             ("gpt-5.4-mini", cached(750_000, 75_000, 4_500_000)),
             ("gpt-5.4-nano", cached(200_000, 20_000, 1_250_000)),
-            ("gpt-5.5", cached(5_000_000, 500_000, 30_000_000)),
+            ("gpt-5.5", cached(5_000_000, 500_000, 30_000_000).above(272_000, cached(10_000_000, 1_000_000, 45_000_000))),
             ("o3", cached(2_000_000, 500_000, 8_000_000)),
             ("o4-mini", cached(1_100_000, 275_000, 4_400_000)),
             ("text-embedding-3-large", price(130_000, 0)),

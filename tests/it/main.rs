@@ -24,6 +24,7 @@ mod layers;
 mod old_store;
 mod pages;
 mod programs;
+mod providers;
 mod reload;
 mod response;
 mod secrets;

@@ -58,7 +58,7 @@ fn replies_have_every_documented_field() {
     assert_eq!((&statistics["rows"][0]["model"], &statistics["total"]["provider"]), (&Value::Null, &Value::Null));
     let validations = lines.expect("validations", &json!({"validate": {"format_only": true}}));
     assert_eq!(validations.as_array().unwrap().len(), 2);
-    has_fields(&validations[0], "provider key_name valid verdict message");
+    has_fields(&validations[0], "provider key_name valid verdict message cost_usd");
     for act in [json!({"key_disable": {"provider": "openai", "key_name": "secondary", "for_ms": 60000}}), json!("reload")] {
         assert_eq!(lines.ask(&act), "done");
     }

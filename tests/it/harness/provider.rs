@@ -10,7 +10,33 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
-type Answer = Arc<dyn Fn(&str) -> (u16, String) + Send + Sync>;
+type Answer = Arc<dyn Fn(&str) -> Reply + Send + Sync>;
+
+/// What it answers to a request.
+pub(crate) struct Reply {
+    status: u16,
+    headers: Vec<(&'static str, String)>,
+    body: Bytes,
+}
+
+impl Reply {
+    /// JSON.
+    pub(crate) fn new(status: u16, body: impl Into<Bytes>) -> Self {
+        Self { status, headers: vec![("content-type", "application/json".to_owned())], body: body.into() }
+    }
+
+    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.retain(|(other, _)| *other != name);
+        self.headers.push((name, value.into()));
+        self
+    }
+}
+
+impl From<(u16, String)> for Reply {
+    fn from((status, body): (u16, String)) -> Self {
+        Self::new(status, body)
+    }
+}
 
 /// A provider that serves until it is dropped.
 pub(crate) struct Provider {
@@ -20,14 +46,19 @@ pub(crate) struct Provider {
 }
 
 impl Provider {
-    /// `answer` gets the head of each request and gives a status and a body.
-    pub(crate) fn start(answer: impl Fn(&str) -> (u16, String) + Send + Sync + 'static) -> Self {
+    /// `answer` gets the head of each request.
+    pub(crate) fn start<R: Into<Reply>>(answer: impl Fn(&str) -> R + Send + Sync + 'static) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
         let seen = Arc::new(Mutex::new(Vec::new()));
-        runtime.spawn(serve(listener, Arc::new(answer), Arc::clone(&seen)));
+        runtime.spawn(serve(listener, Arc::new(move |head: &str| answer(head).into()), Arc::clone(&seen)));
         Self { base_url, seen, _runtime: runtime }
+    }
+
+    /// Its URL without a path.
+    pub(crate) fn origin(&self) -> &str {
+        self.base_url.strip_suffix("/v1").unwrap()
     }
 
     /// The heads of all requests so far.
@@ -51,6 +82,7 @@ fn respond(request: &Request<Incoming>, answer: &Answer, seen: &Mutex<Vec<String
     let headers: Vec<String> = request.headers().iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
     let head = format!("{} {}\n{}", request.method(), request.uri(), headers.join("\n"));
     seen.lock().unwrap().push(head.clone());
-    let (status, body) = answer(&head);
-    Response::builder().status(status).header("content-type", "application/json").body(Full::new(Bytes::from(body))).unwrap()
+    let Reply { status, headers, body } = answer(&head);
+    let response = headers.into_iter().fold(Response::builder().status(status), |response, (name, value)| response.header(name, value));
+    response.body(Full::new(body)).unwrap()
 }

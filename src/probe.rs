@@ -66,7 +66,7 @@ impl Prober {
     /// Checks a key of a provider of the kind `kind`, whose API is at `base_url`.
     pub async fn check(&self, kind: &'static Provider, base_url: &str, secret: &Secret) -> Checked {
         match call::probe_at(kind, base_url) {
-            Some(probe) => self.in_time(kind, self.live(kind, probe, base_url, secret)).await,
+            Some(probe) => self.in_time(base_url, self.live(kind, probe, base_url, secret)).await,
             None => by_shape(kind, secret),
         }
     }
@@ -86,16 +86,16 @@ impl Prober {
                 }
             }
         };
-        let checked = self.in_time(kind, asking).await;
+        let checked = self.in_time(base_url, asking).await;
         Spent { checked, usage }
     }
 
     /// One time limit for connect, headers and body, and for all requests of one check.
-    async fn in_time(&self, kind: &Provider, checking: impl Future<Output = Checked>) -> Checked {
+    async fn in_time(&self, base_url: &str, checking: impl Future<Output = Checked>) -> Checked {
         match tokio::time::timeout(self.timeout, checking).await {
             Ok(checked) => checked,
             Err(_) => {
-                let why = format!("{} did not answer in {:?}", kind.name, self.timeout);
+                let why = format!("no answer from {} in {:?}", call::host(base_url), self.timeout);
                 Checked::unproven(Some(Outcome::Timeout), Contact::Missed { why: why.clone(), no_network: false }, &why)
             }
         }
@@ -229,7 +229,7 @@ mod tests {
         let prober = prober(Duration::from_millis(100));
         let checked = prober.check(catalogue::find("openai").unwrap(), &host.base_url, &secret).await;
         assert_eq!((checked.verdict, checked.outcome), (KeyVerdict::Inconclusive, Some(Outcome::Timeout)));
-        assert_eq!(checked.message, "Key could not be checked: openai did not answer in 100ms");
+        assert_eq!(checked.message, "Key could not be checked: no answer from 127.0.0.1 in 100ms");
     }
 
     #[tokio::test]

@@ -113,6 +113,11 @@ fn credential(auth: Auth, secret: &Secret) -> Result<(HeaderName, HeaderValue), 
     Ok((name, value))
 }
 
+/// The host of a URL, for people.
+pub(super) fn host(url: &str) -> String {
+    Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default()
+}
+
 /// `path` after `base_url`; a first step that the base URL ends with already (`…/v1` and `/v1/models`) stands there once.
 fn joined(base_url: &str, path: &str) -> String {
     let base_url = base_url.trim_end_matches('/');

@@ -19,6 +19,7 @@ mod crash;
 mod documents;
 mod ending;
 mod exec;
+mod failing;
 mod hostile;
 mod layers;
 mod old_store;

@@ -1,5 +1,6 @@
 //! The broker as a whole: what it promises over strategies, states, restarts and changes of the clock.
 
+mod day;
 mod promises;
 mod simulation;
 mod understanding;

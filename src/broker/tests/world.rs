@@ -218,7 +218,10 @@ impl World {
 
     /// Reports what a provider of this kind answered.
     pub(super) fn answered(&mut self, grant: &Grant, kind: &str, status: u16, body: &str) -> Reported {
-        let response = ProviderResponse { status, headers: Default::default(), body: Some(body.to_owned()) };
+        self.responded(grant, kind, ProviderResponse { status, headers: Default::default(), body: Some(body.to_owned()) })
+    }
+
+    pub(super) fn responded(&mut self, grant: &Grant, kind: &str, response: ProviderResponse) -> Reported {
         let told = Told::of(&Report::answered("gl_x".parse().unwrap(), response), find(kind).unwrap()).unwrap();
         let reported = self.decide(|broker, moment| broker.report(client(1000), &grant.lease, &told, moment)).unwrap();
         self.flush();

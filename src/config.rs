@@ -55,6 +55,8 @@ pub struct Settings {
     pub audit_logging: bool,
     /// Limit for one live call made with a key.
     pub key_timeout: Duration,
+    /// Keys that begin as another provider's do: a mistake, of which the daemon warns while the others work.
+    pub misplaced: Vec<KeyId>,
     /// What is allowed, but worth a look: a line each, without secrets.
     pub warnings: Vec<String>,
 }

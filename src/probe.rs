@@ -67,7 +67,7 @@ impl Prober {
     pub async fn check(&self, kind: &'static Provider, base_url: &str, secret: &Secret) -> Checked {
         match call::probe_at(kind, base_url) {
             Some(probe) => self.in_time(base_url, self.live(kind, probe, base_url, secret)).await,
-            None => by_shape(kind, secret),
+            None => by_shape(kind, base_url, secret),
         }
     }
 
@@ -145,8 +145,8 @@ fn by_answer(kind: &Provider, judgement: Judgement, answer: &Answer, secret: &Se
     }
 }
 
-fn by_shape(kind: &Provider, secret: &Secret) -> Checked {
-    let shape = shape::message(kind.name, shape::check(kind.name, secret));
+fn by_shape(kind: &Provider, base_url: &str, secret: &Secret) -> Checked {
+    let shape = shape::message(kind.name, shape::check(kind.name, base_url, secret));
     Checked::unproven(None, Contact::Untried, &format!("{} has no free request that proves a key. {shape}", kind.name))
 }
 

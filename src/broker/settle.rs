@@ -77,7 +77,10 @@ impl Broker {
             provider.reach.note(&Contact::Reached, self.policy.health_check_interval, moment.now);
         }
         if self.keys[key].health.concerns(lease.at.steady) {
-            self.hear_of_account(key, told.account.as_ref());
+            // What a caller tells binds a key once: only the provider itself, asked by a probe, moves it to another account.
+            if self.keys[key].learned.is_none() {
+                self.hear_of_account(key, told.account.as_ref());
+            }
             if let Some(Left { requests, tokens, nothing_for }) = told.left {
                 self.keys[key].provider_limits.said(lease.model.as_ref(), requests, tokens, nothing_for, moment.now);
             }

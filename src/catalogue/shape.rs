@@ -35,8 +35,8 @@ const MARKS: [(&str, &str); 14] = [
     ("fpk_", "fireworks"),
 ];
 
-/// Compares a key with the documented shapes of the provider `kind`.
-pub fn check(kind: &str, secret: &Secret) -> Fit {
+/// Compares a key for the API of the provider `kind` at `base_url` with the documented shapes.
+pub fn check(kind: &str, base_url: &str, secret: &Secret) -> Fit {
     let text = secret.expose();
     let Some(provider) = find(kind) else {
         return Fit::Undocumented;
@@ -44,13 +44,19 @@ pub fn check(kind: &str, secret: &Secret) -> Fit {
     if provider.shapes.iter().any(|shape| shape.fits(text)) {
         return Fit::Fits;
     }
-    // A host of one's own, or a gateway before the real provider, may ask for any key.
-    let owner = MARKS.iter().find(|(mark, _)| text.starts_with(mark)).map(|(_, owner)| *owner);
-    match owner {
+    // A host of one's own with the provider's API may ask for keys of its own, which are still no other provider's.
+    let is_elsewhere = provider.base_url.is_some_and(|own| own != base_url);
+    match owner(secret) {
         Some(owner) if owner != kind && provider.base_url.is_some() => Fit::Foreign(owner),
-        _ if provider.shapes.is_empty() => Fit::Undocumented,
+        _ if is_elsewhere || provider.shapes.is_empty() => Fit::Undocumented,
         _ => Fit::Unusual,
     }
+}
+
+/// The provider whose keys alone begin as this one does.
+#[must_use]
+pub fn owner(secret: &Secret) -> Option<&'static str> {
+    MARKS.iter().find(|(mark, _)| secret.expose().starts_with(mark)).map(|(_, owner)| *owner)
 }
 
 /// What people read of it. The key is not in it.
@@ -68,10 +74,17 @@ pub fn message(kind: &str, fit: Fit) -> String {
     }
 }
 
-/// The documented shapes in words.
+/// The documented shapes in words: of several their beginnings, which tell most.
 fn documented(provider: &Provider) -> String {
-    let shapes: Vec<String> = provider.shapes.iter().map(Shape::words).collect();
-    shapes.join("; or ")
+    let beginnings: Vec<String> =
+        provider.shapes.iter().filter(|shape| !shape.prefix.is_empty()).map(|shape| format!("`{}`", shape.prefix)).collect();
+    match (provider.shapes, beginnings.as_slice()) {
+        ([only], _) => only.words(),
+        (_, [others @ .., last]) if !others.is_empty() => {
+            format!("documented: it begins with {} or {last}; `gollmctl providers {}` has the whole shapes", others.join(", "), provider.name)
+        }
+        (shapes, _) => shapes.iter().map(Shape::words).collect::<Vec<_>>().join("; or "),
+    }
 }
 
 fn article(name: &str) -> &'static str {
@@ -134,7 +147,7 @@ mod tests {
     use super::*;
 
     fn fit(kind: &str, text: &str) -> Fit {
-        check(kind, &Secret::new(text.to_owned()).unwrap())
+        check(kind, find(kind).and_then(|provider| provider.base_url).unwrap_or_default(), &Secret::new(text.to_owned()).unwrap())
     }
 
     #[test]
@@ -168,6 +181,9 @@ mod tests {
         assert_eq!(fit("openai_compatible", "sk-ant-api03-abc"), Fit::Undocumented);
         assert_eq!(fit("mistral", "anything"), Fit::Undocumented);
         assert_eq!(fit("no-such-provider", "anything"), Fit::Undocumented);
+        let elsewhere = |text: &str| check("openai", "http://127.0.0.1:4000/v1", &Secret::new(text.to_owned()).unwrap());
+        assert_eq!(elsewhere("sk-1234"), Fit::Undocumented);
+        assert_eq!(elsewhere("sk-or-v1-00"), Fit::Foreign("openrouter"));
     }
 
     #[test]

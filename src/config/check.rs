@@ -67,6 +67,7 @@ fn defaults() -> Settings {
         key_validation: true,
         audit_logging: true,
         key_timeout: Duration::from_secs(30),
+        misplaced: Vec::new(),
         warnings: Vec::new(),
     }
 }

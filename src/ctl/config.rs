@@ -10,6 +10,7 @@ use crate::config::{self, Settings};
 use crate::ctl::console::{Console, Form};
 use crate::ctl::failure::Failure;
 use crate::ctl::print::{Style, Tone, clean, clean_lines, counted};
+use crate::id::KeyId;
 
 const HELP: &str = "\
 Without FILE and --config, the file is looked for where gollmd does: $GOLLM_CONFIG, then
@@ -49,6 +50,8 @@ struct Checked {
     file: Option<PathBuf>,
     providers: usize,
     keys: usize,
+    /// Keys that begin as another provider's do: the only thing that makes a file fail that loads.
+    misplaced: Vec<KeyId>,
     warnings: Vec<String>,
 }
 
@@ -57,7 +60,9 @@ impl Config {
         match self.act {
             Act::Check { file } => {
                 let settings = load(file.or(self.config).as_deref(), console)?;
-                console.show(&Checked::of(settings), render)
+                let checked = Checked::of(settings);
+                console.show(&checked, render)?;
+                if checked.misplaced.is_empty() { Ok(()) } else { Err(Failure::Negative) }
             }
             Act::Show if console.form == Form::Json => Err(Failure::Usage("the configuration is YAML: leave out --json".to_owned())),
             Act::Show => {
@@ -82,7 +87,13 @@ fn mistake(error: &dyn std::error::Error) -> Failure {
 
 impl Checked {
     fn of(settings: Settings) -> Self {
-        Self { providers: settings.policy.providers.len(), keys: settings.policy.keys().count(), file: settings.file, warnings: settings.warnings }
+        Self {
+            providers: settings.policy.providers.len(),
+            keys: settings.policy.keys().count(),
+            file: settings.file,
+            misplaced: settings.misplaced,
+            warnings: settings.warnings,
+        }
     }
 }
 
@@ -91,8 +102,14 @@ fn render(checked: &Checked, style: Style, out: &mut dyn Write) -> io::Result<()
         writeln!(out, "{} {}", style.paint(Tone::Warning, "warning:"), clean_lines(warning))?;
     }
     let file = checked.file.as_ref().map_or_else(|| "the environment alone".to_owned(), |file| file.display().to_string());
-    let Checked { providers, keys, .. } = checked;
-    writeln!(out, "{}: {} ({}, {})", clean(&file), style.paint(Tone::Good, "ok"), counted(*providers, "provider"), counted(*keys, "key"))
+    let Checked { providers, keys, misplaced, .. } = checked;
+    let (providers, keys) = (counted(*providers, "provider"), counted(*keys, "key"));
+    if !misplaced.is_empty() {
+        let names = misplaced.iter().map(KeyId::to_string).collect::<Vec<_>>().join(", ");
+        let wrong = style.paint(Tone::Bad, "the wrong provider's key");
+        return writeln!(out, "{}: {wrong} at {names} ({providers}, {keys})", clean(&file));
+    }
+    writeln!(out, "{}: {} ({providers}, {keys})", clean(&file), style.paint(Tone::Good, "ok"))
 }
 
 #[cfg(test)]
@@ -100,11 +117,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_key_of_another_provider_is_no_good_file() {
+        let checked = Checked { file: None, providers: 1, keys: 2, misplaced: vec!["openai/a".parse().unwrap()], warnings: Vec::new() };
+        let mut out = Vec::new();
+        render(&checked, Style::Plain, &mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "the environment alone: the wrong provider's key at openai/a (1 provider, 2 keys)\n");
+    }
+
+    #[test]
     fn a_good_file_is_counted_and_its_warnings_told() {
         let checked = Checked {
             file: Some(PathBuf::from("gollm-config.yaml")),
             providers: 2,
             keys: 1,
+            misplaced: Vec::new(),
             warnings: vec!["fallback_chain names `mistral`, which has no keys".to_owned()],
         };
         let mut out = Vec::new();

@@ -50,7 +50,7 @@ fn refused(message: String) -> ErrorReply {
 /// The provider of a key that may be set as asked, else why it may not.
 pub(crate) fn may_be_set(settings: &Settings, request: &KeySet, id: &KeyId) -> Result<ProviderPolicy, ErrorReply> {
     let provider = provider_of(settings, &id.provider)?;
-    let fit = shape::check(provider.kind, &request.secret);
+    let fit = shape::check(provider.kind, &provider.base_url, &request.secret);
     if matches!(fit, shape::Fit::Foreign(_)) {
         return Err(refused(format!("the secret was not kept: {}", shape::message(provider.kind, fit))));
     }

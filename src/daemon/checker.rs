@@ -166,7 +166,7 @@ async fn check(shared: &Arc<Shared>, provider: ProviderPolicy, id: KeyId, depth:
         return validation(id, KeyVerdict::Invalid, "Its secret can't be opened; set it again".to_owned());
     };
     if let Depth::Shape = depth {
-        let fit = shape::check(provider.kind, &secret);
+        let fit = shape::check(provider.kind, &provider.base_url, &secret);
         return validation(id, verdict_of(fit), shape::message(provider.kind, fit));
     }
     let free = probe(shared, &provider, id.clone(), &entry.fingerprint, &secret).await;

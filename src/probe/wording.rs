@@ -3,7 +3,7 @@
 use super::redact::redact;
 use crate::catalogue::Provider;
 use crate::catalogue::answer::Answer;
-use crate::catalogue::shape::{self, Fit};
+use crate::catalogue::shape;
 use crate::protocol::reply::KeyVerdict;
 use crate::secret::Secret;
 
@@ -17,9 +17,9 @@ pub(super) fn message(kind: &Provider, verdict: KeyVerdict, answer: &Answer, sec
         KeyVerdict::Valid => VALID.to_owned(),
         KeyVerdict::ValidRestricted => format!("Key is valid, but restricted: {said}"),
         KeyVerdict::NoQuota => format!("Key is valid, but its account has no credit or quota left: {said}"),
-        KeyVerdict::Invalid => match shape::check(kind.name, secret) {
-            Fit::Foreign(owner) => format!("{} does not accept the key, which begins as {owner} keys do: {said}", kind.name),
-            Fit::Fits | Fit::Unusual | Fit::Undocumented => format!("{} does not accept the key: {said}", kind.name),
+        KeyVerdict::Invalid => match shape::owner(secret).filter(|owner| *owner != kind.name) {
+            Some(owner) => format!("{} does not accept the key, which begins as {owner} keys do: {said}", kind.name),
+            None => format!("{} does not accept the key: {said}", kind.name),
         },
         KeyVerdict::Inconclusive if (300..400).contains(&answer.status()) => {
             format!("Key could not be checked: {} answered {said}, a redirect, which is not followed: look at its base_url", kind.name)

@@ -110,21 +110,24 @@ fn gollmctl_passes_on_what_curl_wrote() {
 }
 
 #[test]
-fn an_account_is_known_by_any_of_its_headers_and_a_late_answer_names_none() {
+fn an_account_is_known_by_the_first_answer_and_a_late_one_names_none() {
     let site = Site::new(CONFIG);
     let _daemon = site.start();
     let mut lines = site.lines();
     let answer = |headers: Value| json!({"status": 200, "headers": headers, "body": {}});
     let account = |lines: &mut Lines| lines.row("openai", "a")["account"].clone();
     respond(&mut lines, &key("a"), &answer(json!({"openai-organization": "org-1", "openai-project": "proj-1"})));
-    respond(&mut lines, &key("a"), &answer(json!({"openai-organization": "org-1"})));
-    assert_eq!(account(&mut lines), "org-1/proj-1");
-    respond(&mut lines, &key("a"), &answer(json!({"openai-organization": "org-12"})));
-    assert_eq!(account(&mut lines), "org-12");
+    // Fewer headers name no other account, and no caller moves a key from one to another.
+    for headers in [json!({"openai-organization": "org-1"}), json!({"openai-organization": "org-12"})] {
+        respond(&mut lines, &key("a"), &answer(headers));
+        assert_eq!(account(&mut lines), "org-1/proj-1");
+    }
     // What was asked with the old secret tells nothing of the new one.
-    let late = lines.lease(&key("a"));
+    let late = lines.lease(&json!({"provider": "openai", "key_name": "a"}));
     lines.done(&json!({"key_set": {"provider": "openai", "key_name": "a", "secret": "sk-of-another-account"}}));
     let reported = json!({"report": {"lease": late["lease"], "response": answer(json!({"openai-organization": "org-1"}))}});
     lines.expect("reported", &reported);
     assert_eq!(account(&mut lines), Value::Null);
+    respond(&mut lines, &key("a"), &answer(json!({"openai-organization": "org-12"})));
+    assert_eq!(account(&mut lines), "org-12");
 }

@@ -5,10 +5,13 @@ pub mod classify;
 pub mod prices;
 pub mod shape;
 pub mod usage;
+mod headers;
 mod providers;
 mod rules;
 
 use std::ops::RangeInclusive;
+
+pub use headers::{Anew, LimitHeader};
 
 /// One LLM service.
 #[derive(Debug)]
@@ -37,6 +40,8 @@ pub struct Provider {
     rules: &'static [rules::Rule],
     /// The forms in which its answers count tokens.
     pub usage: &'static [&'static usage::Form],
+    /// Headers in which its answers say what is left of its limits.
+    pub limit_headers: &'static [&'static [LimitHeader]],
     /// What its rate limits and quotas hang on, for people.
     pub limits: &'static str,
     /// Where these facts are from.

@@ -134,7 +134,7 @@ impl Told {
         };
         let retry_after = answer.retry_after();
         // The provider's word on how long to wait goes before its limits.
-        let left = answer.left().map(|left| Left { nothing_for: left.nothing_for.filter(|_| retry_after.is_none()), ..left });
+        let left = answer.left(api).map(|left| Left { nothing_for: left.nothing_for.filter(|_| retry_after.is_none()), ..left });
         let usage = reading.usage;
         Self {
             model: reading.model.and_then(|model| model.parse().ok()),

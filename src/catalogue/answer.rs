@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::catalogue::Provider;
+use crate::catalogue::{Anew, Provider};
 use crate::id::AccountName;
 use crate::protocol::reply::Balance;
 
@@ -38,34 +38,6 @@ pub struct Left {
     pub tokens: Option<u64>,
     /// How long it takes nothing: until the last of the limits with nothing left begins anew.
     pub nothing_for: Option<Duration>,
-}
-
-/// Headers with a limit: what is left of it, when it begins anew, and whether it counts requests.
-const LIMITS: [(&str, Anew, bool); 11] = [
-    // OpenAI, Azure, Groq, xAI and others with its API.
-    ("x-ratelimit-remaining-requests", Anew::At("x-ratelimit-reset-requests"), true),
-    ("x-ratelimit-remaining-tokens", Anew::At("x-ratelimit-reset-tokens"), false),
-    ("anthropic-ratelimit-requests-remaining", Anew::At("anthropic-ratelimit-requests-reset"), true),
-    ("anthropic-ratelimit-tokens-remaining", Anew::At("anthropic-ratelimit-tokens-reset"), false),
-    ("anthropic-ratelimit-input-tokens-remaining", Anew::At("anthropic-ratelimit-input-tokens-reset"), false),
-    ("anthropic-ratelimit-output-tokens-remaining", Anew::At("anthropic-ratelimit-output-tokens-reset"), false),
-    // Cerebras.
-    ("x-ratelimit-remaining-requests-day", Anew::At("x-ratelimit-reset-requests-day"), true),
-    ("x-ratelimit-remaining-tokens-minute", Anew::At("x-ratelimit-reset-tokens-minute"), false),
-    // Mistral, which names the window and no moment; its tokens are named as Cerebras' are.
-    ("x-ratelimit-remaining-req-10-second", Anew::Within(Duration::from_secs(10)), true),
-    ("x-ratelimit-remaining-req-minute", Anew::Within(Duration::from_secs(60)), true),
-    // OpenRouter and Together.
-    ("x-ratelimit-remaining", Anew::At("x-ratelimit-reset"), true),
-];
-
-/// When a limit begins anew.
-#[derive(Clone, Copy)]
-enum Anew {
-    /// As this header says.
-    At(&'static str),
-    /// After this time at the latest.
-    Within(Duration),
 }
 
 /// What a body turned out to be.
@@ -162,15 +134,15 @@ impl Answer {
 
     /// What the provider says is left of its limits; none where it says nothing.
     #[must_use]
-    pub fn left(&self) -> Option<Left> {
+    pub fn left(&self, provider: &Provider) -> Option<Left> {
         let mut found: Option<Left> = None;
-        for (remaining, anew, requests) in LIMITS {
-            let Some(count) = self.header(remaining).and_then(|count| count.trim().parse::<u64>().ok()) else { continue };
+        for limit in provider.limit_headers.iter().copied().flatten() {
+            let Some(count) = self.header(limit.remaining).and_then(|count| count.trim().parse::<u64>().ok()) else { continue };
             let left = found.get_or_insert_default();
-            let place = if requests { &mut left.requests } else { &mut left.tokens };
+            let place = if limit.requests { &mut left.requests } else { &mut left.tokens };
             *place = Some(place.map_or(count, |other| other.min(count)));
             if count == 0 {
-                let wait = match anew {
+                let wait = match limit.anew {
                     Anew::At(header) => self.header(header).and_then(|reset| self.until(reset)).filter(|wait| *wait <= WAIT_MAX),
                     Anew::Within(window) => Some(window),
                 };
@@ -312,7 +284,8 @@ mod tests {
 
     #[test]
     fn what_is_left_is_read_as_each_provider_sends_it() {
-        let left = |headers: &[(&str, &str)]| Answer::new(200, headers.iter().copied(), b"{}").left();
+        let left =
+            |kind: &str, headers: &[(&str, &str)]| Answer::new(200, headers.iter().copied(), b"{}").left(crate::catalogue::find(kind).unwrap());
         let openai = [
             ("x-ratelimit-remaining-requests", "59"),
             ("x-ratelimit-remaining-tokens", "0"),
@@ -320,7 +293,7 @@ mod tests {
             ("x-ratelimit-reset-tokens", "1m30.5s"),
         ];
         let nothing_for = Some(Duration::from_millis(90_500));
-        assert_eq!(left(&openai), Some(Left { requests: Some(59), tokens: Some(0), nothing_for }));
+        assert_eq!(left("openai", &openai), Some(Left { requests: Some(59), tokens: Some(0), nothing_for }));
         let anthropic = [
             ("anthropic-ratelimit-requests-remaining", "0"),
             ("anthropic-ratelimit-requests-reset", "2026-01-01T00:00:20Z"),
@@ -328,20 +301,25 @@ mod tests {
             ("anthropic-ratelimit-output-tokens-remaining", "70"),
             ("date", "Thu, 01 Jan 2026 00:00:00 GMT"),
         ];
-        assert_eq!(left(&anthropic), Some(Left { requests: Some(0), tokens: Some(70), nothing_for: Some(Duration::from_secs(20)) }));
-        assert_eq!(left(&[]), None);
+        assert_eq!(left("anthropic", &anthropic), Some(Left { requests: Some(0), tokens: Some(70), nothing_for: Some(Duration::from_secs(20)) }));
+        assert_eq!(left("openai", &[]), None);
+        assert_eq!(left("anthropic", &openai), None);
         let date = ("date", "Thu, 01 Jan 2026 00:00:00 GMT");
-        for (remaining, reset) in [
-            ("x-ratelimit-remaining", Some(("x-ratelimit-reset", "1767225610000"))),
-            ("x-ratelimit-remaining", Some(("x-ratelimit-reset", "1767225610"))),
-            ("x-ratelimit-remaining-requests-day", Some(("x-ratelimit-reset-requests-day", "10.0"))),
-            ("x-ratelimit-remaining-req-10-second", None),
+        for (kind, remaining, reset) in [
+            ("openrouter", "x-ratelimit-remaining", Some(("x-ratelimit-reset", "1767225610000"))),
+            ("openai_compatible", "x-ratelimit-remaining", Some(("x-ratelimit-reset", "1767225610"))),
+            ("cerebras", "x-ratelimit-remaining-requests-day", Some(("x-ratelimit-reset-requests-day", "10.0"))),
+            ("mistral", "x-ratelimit-remaining-req-10-second", None),
         ] {
             let headers: Vec<_> = [Some((remaining, "0")), reset, Some(date)].into_iter().flatten().collect();
-            assert_eq!(left(&headers), Some(Left { requests: Some(0), tokens: None, nothing_for: Some(Duration::from_secs(10)) }), "{remaining}");
+            assert_eq!(
+                left(kind, &headers),
+                Some(Left { requests: Some(0), tokens: None, nothing_for: Some(Duration::from_secs(10)) }),
+                "{remaining}"
+            );
         }
         let nonsense = [("x-ratelimit-remaining-requests", "0"), ("x-ratelimit-reset-requests", "soon")];
-        assert_eq!(left(&nonsense), Some(Left { requests: Some(0), tokens: None, nothing_for: None }));
+        assert_eq!(left("openai", &nonsense), Some(Left { requests: Some(0), tokens: None, nothing_for: None }));
         for (text, millis) in [("120ms", Some(120)), ("6m0s", Some(360_000)), ("1h2m3s", Some(3_723_000)), ("", None), ("s", None), ("1x", None)] {
             assert_eq!(go_span(text).map(|span| span.as_millis()), millis, "{text}");
         }
@@ -397,7 +375,7 @@ mod tests {
             let answer = Answer::new(status, headers, &body);
             for kind in crate::catalogue::all() {
                 let judgement = crate::catalogue::classify::judge(kind, &answer);
-                drop((judgement, answer.account(kind), answer.balances(kind), answer.message(), answer.retry_after(), answer.left()));
+                drop((judgement, answer.account(kind), answer.balances(kind), answer.message(), answer.retry_after(), answer.left(kind)));
             }
         }
     }

@@ -143,6 +143,9 @@ mod tests {
         assert_eq!(verdict("deepseek", r#"{"is_available":false}"#), KeyVerdict::NoQuota);
         let flags = r#"{"team_blocked":false,"api_key_blocked":false,"api_key_disabled":"#;
         assert_eq!(verdict("xai", &format!("{flags}false}}")), KeyVerdict::Valid);
+        let acls = |acls: &str| verdict("xai", &format!("{flags}false,\"acls\":{acls}}}"));
+        assert_eq!(acls(r#"["api-key:model:*","api-key:endpoint:*"]"#), KeyVerdict::Valid);
+        assert_eq!(acls(r#"["api-key:model:grok-3","api-key:endpoint:*"]"#), KeyVerdict::ValidRestricted);
         assert_eq!(verdict("xai", &format!("{flags}true}}")), KeyVerdict::Invalid);
         assert_eq!(verdict("openrouter", r#"{"data":{"limit_remaining":null}}"#), KeyVerdict::Valid);
         assert_eq!(verdict("openrouter", r#"{"data":{"limit_remaining":0}}"#), KeyVerdict::NoQuota);

@@ -34,12 +34,14 @@ enum Sign {
     Says(&'static [&'static str]),
     /// This truth value at a JSON pointer.
     Flag(&'static str, bool),
+    /// A list at a JSON pointer without this text.
+    Lacks(&'static str, &'static str),
     /// A number not above zero at a JSON pointer.
     NoneLeft(&'static str),
     /// A header with the value `0`.
     HeaderZero(&'static str),
 }
-use Sign::{Flag, HeaderZero, Is, NoneLeft, Says};
+use Sign::{Flag, HeaderZero, Is, Lacks, NoneLeft, Says};
 
 impl Rule {
     /// The limit holds for the model that was asked.
@@ -67,6 +69,7 @@ impl fmt::Display for Rule {
             Is(pointer, texts) => write!(f, " with {} at {pointer}", texts.join(" or "))?,
             Says(texts) => write!(f, " that says {}", texts.join(" or ").replace('\n', "\\n"))?,
             Flag(pointer, wanted) => write!(f, " with {wanted} at {pointer}")?,
+            Lacks(pointer, text) => write!(f, " without {text} at {pointer}")?,
             NoneLeft(pointer) => write!(f, " with nothing at {pointer}")?,
             HeaderZero(name) => write!(f, " with {name}: 0")?,
         }
@@ -90,6 +93,11 @@ impl Sign {
                 texts.iter().any(|text| body.contains(text))
             }
             Flag(pointer, wanted) => answer.at(pointer).contains(&&Value::Bool(*wanted)),
+            Lacks(pointer, text) => {
+                let lists = answer.at(pointer);
+                let has = |list: &&Value| list.as_array().is_some_and(|items| items.iter().any(|item| item == text));
+                lists.iter().any(|list| list.is_array()) && !lists.iter().any(has)
+            }
             NoneLeft(pointer) => answer.at(pointer).iter().any(|value| value.as_f64().is_some_and(|left| left <= 0.0)),
             HeaderZero(name) => answer.header(name) == Some("0"),
         }
@@ -177,10 +185,12 @@ pub(super) static GROQ: [Rule; 6] = [
 
 pub(super) static DEEPSEEK: [Rule; 1] = [rule(&[200], Flag("/is_available", false), Spent)];
 
-pub(super) static XAI: [Rule; 5] = [
+pub(super) static XAI: [Rule; 7] = [
     rule(&[200], Flag("/team_blocked", true), Refused),
     rule(&[200], Flag("/api_key_blocked", true), Refused),
     rule(&[200], Flag("/api_key_disabled", true), Refused),
+    rule(&[200], Lacks("/acls", "api-key:endpoint:*"), Restricted),
+    rule(&[200], Lacks("/acls", "api-key:model:*"), Restricted),
     rule(&[400], Says(&["incorrect api key provided"]), Refused),
     rule(
         &[403, 429],

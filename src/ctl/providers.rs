@@ -47,6 +47,8 @@ struct Shown {
     usage: Vec<Counts>,
     /// How it says what, where the status alone does not; the first that fits counts.
     errors: Vec<String>,
+    /// Headers that say what is left of its limits.
+    limit_headers: Vec<&'static str>,
     account_headers: &'static [&'static str],
     limits: &'static str,
     source: &'static str,
@@ -95,6 +97,7 @@ impl Shown {
             balance: known.balance.map(|at| at.left.to_owned()),
             usage: known.usage.iter().map(|form| Counts { form: form.name, input: form.input, cached: form.cached, output: form.output }).collect(),
             errors: known.errors().collect(),
+            limit_headers: known.limit_headers.iter().copied().flatten().map(|limit| limit.remaining).collect(),
             account_headers: known.account_headers,
             limits: known.limits,
             source: known.source,
@@ -156,6 +159,7 @@ fn render_one(known: &Shown, style: Style, out: &mut dyn Write) -> io::Result<()
     for error in &known.errors {
         line("error", error)?;
     }
+    line("limits left in", &known.limit_headers.join(", "))?;
     line("account from", &known.account_headers.join(", "))?;
     line("limits hang on", known.limits)?;
     line("source", known.source)

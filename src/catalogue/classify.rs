@@ -1,7 +1,7 @@
 //! What a provider's answer says: of the request, and of the key that it was made with.
 
-use super::Provider;
 use super::answer::Answer;
+use super::{Provider, rules};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::KeyVerdict;
 
@@ -83,7 +83,7 @@ impl Meaning {
 /// A page for people never says anything of a key: networks and gateways answer with one before the key is read.
 pub fn judge(provider: &Provider, answer: &Answer) -> Judgement {
     let status = answer.status();
-    let own = provider.rules.iter().find(|rule| rule.fits(status, answer));
+    let own = provider.rules.iter().chain(&rules::GATEWAYS).find(|rule| rule.fits(status, answer));
     let judgement = own.map_or_else(|| by_status(status, answer).judgement(), |rule| Judgement { scope: rule.scope, ..rule.means.judgement() });
     if answer.is_page() { Judgement { verdict: KeyVerdict::Inconclusive, ..judgement } } else { judgement }
 }
@@ -130,6 +130,19 @@ mod tests {
             if let Some(expected) = sample.get("validate_verdict") {
                 assert_eq!(&verdict, expected, "{}", sample["id"]);
             }
+        }
+    }
+
+    #[test]
+    fn a_gateways_own_words_are_known_whatever_api_it_speaks() {
+        let says = |kind: &str, status: u16, what: &str| {
+            judged(kind, status, &format!(r#"{{"error":{{"message":"No.","type":"{what}","code":"{status}"}}}}"#))
+        };
+        for kind in ["openai_compatible", "openai", "anthropic"] {
+            assert_eq!(says(kind, 400, "no_db_connection").verdict, KeyVerdict::Invalid, "{kind}");
+            assert_eq!(says(kind, 401, "key_model_access_denied").outcome, Some(Outcome::PermissionDenied), "{kind}");
+            assert_eq!(says(kind, 400, "budget_exceeded").outcome, Some(Outcome::QuotaExhausted), "{kind}");
+            assert_eq!(says(kind, 400, "bad_request_error").outcome, Some(Outcome::BadRequest), "{kind}");
         }
     }
 

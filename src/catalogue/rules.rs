@@ -237,3 +237,15 @@ pub(super) static COMPATIBLE: [Rule; 2] = [
     // An unknown host may mean the address by it, or the key.
     rule(&[403], Sign::None, Elsewhere),
 ];
+
+/// What LiteLLM's proxy says in its own name, whatever API it speaks (`ProxyErrorTypes` of its 1.80): tried after a provider's own.
+pub(super) static GATEWAYS: [Rule; 3] = [
+    // Without a database it knows its master key alone.
+    rule(&[], Is("/error/type", &["no_db_connection", "token_not_found_in_db", "expired_key"]), Refused),
+    rule(
+        &[],
+        Is("/error/type", &["key_model_access_denied", "team_model_access_denied", "user_model_access_denied", "org_model_access_denied"]),
+        Restricted,
+    ),
+    rule(&[], Is("/error/type", &["budget_exceeded"]), Spent),
+];

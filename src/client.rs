@@ -83,7 +83,7 @@ const DELIVERIES: [Duration; 3] = [Duration::from_millis(200), Duration::from_se
 /// Every request has a deadline ([`ClientBuilder::timeout`]), connecting included; a select that waits for a key has its wait besides. A connection that broke, as when the
 /// daemon was restarted, is replaced at the next request. A request that met the break is sent again, once, if the daemon
 /// has certainly not read it as a whole, or if doing it twice does no harm: `report`, which settles a lease once, `renew`,
-/// and all that only asks. A `select` that was sent is not repeated: its lease would be taken twice.
+/// and all that only asks. A `select` that was sent is not repeated, since its lease would be taken twice, nor is a `validate` that spends.
 ///
 /// Dropping a request that is under way is safe; the lease of a dropped `select` is given back when it comes.
 ///

@@ -117,6 +117,14 @@ impl KeyHealth {
         }
     }
 
+    /// Its own quota is spent, as a lease says that was given at `given`: set aside for `interval`, and no longer than to the next UTC
+    /// midnight.
+    pub fn spent(&mut self, given: Steady, interval: Duration, now: Now) {
+        self.aside.count(given);
+        self.aside.put(now.steady.after(interval).min(now.midnight()));
+        self.since = Some(now.wall);
+    }
+
     /// Its account's quota of `model` is spent, as a lease says that was given at `given`: set aside for it for `interval`, and no
     /// longer than to the next UTC midnight.
     pub fn model_spent(&mut self, model: &ModelName, given: Steady, interval: Duration, now: Now) {
@@ -260,7 +268,7 @@ impl KeyHealth {
         match self.standing(now.steady) {
             Standing::Aside(until) => {
                 let suspect = matches!(self.suspect.standing(now.steady), Standing::Aside(_));
-                let why = if suspect { "its provider refused it; a probe is to confirm that" } else { "rate limited by its provider" };
+                let why = if suspect { "its provider refused it; a probe is to confirm that" } else { "its provider limits it for now" };
                 (KeyState::CoolingDown, Some(until), Some(why.to_owned()))
             }
             Standing::Trial => (good, None, Some("on trial after a set-aside: one lease at a time until one is ok".to_owned())),

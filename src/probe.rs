@@ -13,10 +13,10 @@ use std::time::Duration;
 use self::call::Call;
 use self::http::{Http, Unreached};
 use crate::catalogue::answer::Answer;
-use crate::catalogue::classify::{Judgement, judge};
+use crate::catalogue::classify::{Judgement, Scope, judge};
 use crate::catalogue::shape;
 use crate::catalogue::usage::{Usage, read_body};
-use crate::catalogue::{Probe, Proof, Provider};
+use crate::catalogue::{Probe, Proof, Provider, Target};
 use crate::environment::Environment;
 use crate::health::checked::{Checked, Contact};
 use crate::protocol::outcome::Outcome;
@@ -65,9 +65,14 @@ impl Prober {
 
     /// Checks a key of a provider of the kind `kind`, whose API is at `base_url`.
     pub async fn check(&self, kind: &'static Provider, base_url: &str, secret: &Secret) -> Checked {
-        match call::probe_at(kind, base_url) {
-            Some(probe) => self.in_time(base_url, self.live(kind, probe, base_url, secret)).await,
-            None => by_shape(kind, base_url, secret),
+        let Some(probe) = call::probe_at(kind, base_url) else {
+            return by_shape(kind, base_url, secret);
+        };
+        let live = self.live(kind, probe, base_url, secret);
+        match probe.target {
+            Target::Path(_) => self.in_time(base_url, live).await,
+            // Whether that host can be reached says nothing of the provider's API.
+            Target::Elsewhere(url) => Checked { contact: Contact::Untried, ..self.in_time(url, live).await },
         }
     }
 
@@ -81,8 +86,15 @@ impl Prober {
                     usage = read_body(kind, answer.text()).usage.filter(|_| (200..300).contains(&answer.status()));
                     let checked = by_answer(kind, judge(kind, &answer), &answer, secret);
                     // What an answer to the free check says of the key, one to a completion need not say.
-                    let answered = checked.outcome == Some(Outcome::Ok);
-                    if answered { Checked { verdict: KeyVerdict::Valid, message: wording::VALID.to_owned(), ..checked } } else { checked }
+                    let checked = Checked { balances: None, ..checked };
+                    match checked.outcome {
+                        Some(Outcome::Ok) => Checked { verdict: KeyVerdict::Valid, message: wording::VALID.to_owned(), ..checked },
+                        // Of other models it says nothing.
+                        Some(Outcome::QuotaExhausted) if checked.scope == Scope::Model => {
+                            Checked::unproven(None, checked.contact, &format!("its quota of {model} is spent: HTTP {}", answer.status()))
+                        }
+                        _ => checked,
+                    }
                 }
             }
         };
@@ -91,11 +103,11 @@ impl Prober {
     }
 
     /// One time limit for connect, headers and body, and for all requests of one check.
-    async fn in_time(&self, base_url: &str, checking: impl Future<Output = Checked>) -> Checked {
+    async fn in_time(&self, url: &str, checking: impl Future<Output = Checked>) -> Checked {
         match tokio::time::timeout(self.timeout, checking).await {
             Ok(checked) => checked,
             Err(_) => {
-                let why = format!("no answer from {} in {:?}", call::host(base_url), self.timeout);
+                let why = format!("no answer from {} in {:?}", call::host(url), self.timeout);
                 Checked::unproven(Some(Outcome::Timeout), Contact::Missed { why: why.clone(), no_network: false }, &why)
             }
         }
@@ -138,10 +150,11 @@ fn by_answer(kind: &Provider, judgement: Judgement, answer: &Answer, secret: &Se
         verdict: judgement.verdict,
         outcome: judgement.outcome,
         message: wording::message(kind, judgement.verdict, answer, secret),
+        scope: judgement.scope,
         // Some other host may have answered in its place.
         contact: if judgement.outcome.is_some() && !answer.is_page() { Contact::Reached } else { Contact::Untried },
         account: answer.account(kind),
-        balances: answer.balances(kind),
+        balances: kind.balance.filter(|_| (200..300).contains(&answer.status())).map(|_| answer.balances(kind)),
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use crate::broker::{Broker, KeyIx, Moment};
+use crate::broker::{Broker, KeyIx, Moment, ProviderEntry};
 use crate::catalogue;
+use crate::catalogue::classify::Scope;
 use crate::event::{AccountKey, Event};
 use crate::health::KeyHealth;
 use crate::health::account::AccountHealth;
@@ -11,10 +12,11 @@ use crate::health::checked::Checked;
 use crate::health::left::ProviderLimits;
 use crate::health::reach::{Missed, network_down};
 use crate::id::{KeyId, ProviderName};
-use crate::policy::is_here;
+use crate::money::Usd;
+use crate::policy::{ProviderPolicy, is_here};
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::outcome::Outcome;
-use crate::protocol::reply::KeyVerdict;
+use crate::protocol::reply::{KeyState, KeyVerdict};
 use crate::time::{Now, Steady};
 
 /// Longest time for which a key can be disabled.
@@ -109,57 +111,90 @@ impl Broker {
         }
         let mut health = self.keys[key].health.clone();
         health.probed(checked.verdict, interval, moment.now, moment.rng.f64());
-        self.put_health(key, health);
+        let is_spent = checked.verdict == KeyVerdict::NoQuota || checked.outcome == Some(Outcome::QuotaExhausted);
+        let pause = self.providers.get(&id.provider).map_or(Duration::from_secs(3600), |provider| provider.policy.interval);
         self.hear_of_account(key, checked.account.as_ref());
-        if checked.outcome.is_some() {
-            self.keys[key].balances.clone_from(&checked.balances);
+        let account = self.keys[key].account;
+        let is_its_own = checked.scope == Scope::Key && self.is_shared(account);
+        if is_spent && is_its_own {
+            health.spent(moment.now.steady, pause, moment.now);
         }
-        if checked.verdict == KeyVerdict::NoQuota || checked.outcome == Some(Outcome::QuotaExhausted) {
-            let interval = self.providers.get(&id.provider).map_or(Duration::from_secs(3600), |provider| provider.policy.interval);
-            let account = self.keys[key].account;
+        self.put_health(key, health);
+        if let Some(balances) = &checked.balances {
+            self.keys[key].balances.clone_from(balances);
+        }
+        if is_spent && !is_its_own {
             let mut shared = self.accounts[account].health.clone();
-            shared.quota_exhausted(interval, moment.now);
+            shared.quota_exhausted(pause, moment.now);
             self.emit(Event::Account { account: self.accounts[account].key.clone(), health: shared });
         }
     }
 
-    /// Why a provider is not reached; none: it is, or nothing is known.
+    /// Why nothing may be spent with a key; none: it may.
     #[must_use]
-    pub fn missed(&self, provider: &ProviderName) -> Option<&Missed> {
-        self.providers.get(provider)?.reach.missed()
+    pub fn forbids_spending(&self, id: &KeyId, now: Now) -> Option<String> {
+        let Ok(key) = self.known_key(id) else { return Some("it is not configured any more".to_owned()) };
+        let row = self.key_row(key, now);
+        let global = self.global_row(now);
+        let reached = |limit: Option<Usd>, spent: Usd| limit.filter(|limit| spent >= *limit);
+        if row.state == KeyState::Disabled {
+            return Some("it is disabled".to_owned());
+        }
+        if let Some(limit) = reached(row.cost_limit, row.cost_today_usd.saturating_add(row.reserved_usd)) {
+            return Some(format!("its cost_limit of {limit} is reached"));
+        }
+        reached(global.cost_limit, global.cost_today_usd.saturating_add(global.reserved_usd))
+            .map(|limit| format!("the daily_cost_limit of {limit} is reached"))
+    }
+
+    /// Why a provider is not reached; none: it is, or nothing is known. Where no probes find out that it is again, that is soon
+    /// out of date.
+    #[must_use]
+    pub fn missed(&self, provider: &ProviderName, now: Steady) -> Option<&Missed> {
+        let entry = self.providers.get(provider)?;
+        let is_news = entry.keys.iter().any(|key| self.is_probed(*key, now)) || entry.reach.again(now).is_some();
+        entry.reach.missed().filter(|_| is_news)
     }
 
     /// Since when and by what sign the network of this machine seems to be down.
     #[must_use]
-    pub fn network_down(&self) -> Option<&Missed> {
-        let elsewhere = self.providers.values().filter(|provider| {
-            let probed = catalogue::find(provider.policy.kind).is_some_and(|api| api.probe.is_some());
-            probed && !is_here(&provider.policy.base_url) && provider.keys.iter().any(|key| self.is_probed(*key, None))
-        });
+    pub fn network_down(&self, now: Steady) -> Option<&Missed> {
+        let elsewhere = self
+            .providers
+            .values()
+            .filter(|provider| !is_here(&provider.policy.base_url) && provider.keys.iter().any(|key| self.is_probed(*key, now)));
         network_down(elsewhere.map(|provider| &provider.reach))
     }
 
-    /// Is it probed, as far as settings and secrets go, and (with a time) unless it is disabled by hand then?
-    fn is_probed(&self, key: KeyIx, now: Option<Steady>) -> bool {
+    /// Is it probed? Not where that is switched off, where there is no free request, and where it has no secret or is disabled.
+    fn is_probed(&self, key: KeyIx, now: Steady) -> bool {
         let entry = &self.keys[key];
-        let on = self.providers.get(&entry.id.provider).is_some_and(|provider| provider.policy.health_check);
+        let has_probe = |provider: &ProviderPolicy| catalogue::find(provider.kind).is_some_and(|api| api.probe.is_some());
+        let on = self.providers.get(&entry.id.provider).is_some_and(|provider| provider.policy.health_check && has_probe(&provider.policy));
         let enabled = entry.policy.as_ref().is_some_and(|policy| policy.enabled);
-        on && enabled && !entry.sealed && now.is_none_or(|now| !entry.health.is_disabled(now))
+        on && enabled && !entry.sealed && !entry.health.is_disabled(now)
+    }
+
+    /// Of a provider that was not reached, the key that is to try again, once that is due.
+    fn scout(&self, provider: &ProviderEntry, now: Steady) -> Option<KeyIx> {
+        let missed = provider.reach.missed().filter(|_| provider.reach.again(now).is_none())?;
+        let probed: Vec<KeyIx> = provider.keys.iter().copied().filter(|key| self.is_probed(*key, now)).collect();
+        probed.get(missed.turn(probed.len())).copied()
     }
 
     /// The keys whose probe is due: first those that wait for one, then those that were neither used nor checked for
-    /// `health_check_interval`. Of a provider that was not reached none is until it is to be tried again, and then every one.
+    /// `health_check_interval`. Of a provider that was not reached none is until it is to be tried again, and then one.
     #[must_use]
     pub fn probes_due(&self, now: Now, last_round: Option<Steady>) -> Vec<KeyId> {
         let round = last_round.is_none_or(|last| last.after(self.policy.health_check_interval) <= now.steady);
         let probed = self.keys.all().filter(|key| {
-            if !self.is_probed(*key, Some(now.steady)) {
+            if !self.is_probed(*key, now.steady) {
                 return false;
             }
             let entry = &self.keys[*key];
-            let reach = self.providers.get(&entry.id.provider).map(|provider| &provider.reach);
-            if let Some(reach) = reach.filter(|reach| reach.missed().is_some()) {
-                return reach.again(now.steady).is_none();
+            let missed = self.providers.get(&entry.id.provider).filter(|provider| provider.reach.missed().is_some());
+            if let Some(provider) = missed {
+                return self.scout(provider, now.steady) == Some(*key);
             }
             match entry.health.probe_at {
                 Some(at) => at <= now.steady,
@@ -185,6 +220,6 @@ impl Broker {
             let reach = &self.providers.get(&entry.id.provider)?.reach;
             if reach.missed().is_some() { Some(reach.again(now).unwrap_or(now)) } else { entry.health.probe_at }
         };
-        self.keys.all().filter(|key| self.is_probed(*key, Some(now))).filter_map(next).min()
+        self.keys.all().filter(|key| self.is_probed(*key, now)).filter_map(next).min()
     }
 }

@@ -9,7 +9,7 @@ use crate::broker::{AccountIx, Broker, KeyIx, Moment};
 use crate::catalogue::answer::Left;
 use crate::catalogue::classify::Scope;
 use crate::catalogue::{self, Provider, usage};
-use crate::event::{Event, Granted, Recorded, Settled, Usage};
+use crate::event::{AccountKey, Event, Granted, Recorded, Settled, Usage};
 use crate::health::Probing;
 use crate::health::account::ACCOUNT_SPAN;
 use crate::health::checked::Contact;
@@ -71,8 +71,10 @@ impl Broker {
         let settled = Settled { lease: lease.clone(), outcome: told.outcome, model, usage, at: moment.now };
         self.emit(Event::Settled(settled));
         self.reports += 1;
+        // What was asked before the provider was missed says nothing of it now.
         if told.outcome.is_answer()
             && let Some(provider) = self.providers.get_mut(&lease.key.provider)
+            && provider.reach.missed().is_none_or(|missed| missed.last < lease.at.steady)
         {
             provider.reach.note(&Contact::Reached, self.policy.health_check_interval, moment.now);
         }
@@ -170,7 +172,7 @@ impl Broker {
         let cached = told.cached_tokens.unwrap_or(0).min(input);
         let provider = self.providers.get(&key.provider);
         let price = provider.zip(model).and_then(|(provider, model)| self.policy.price(&provider.policy, model));
-        let counted = usage::Usage { input, cached, written: told.written_tokens.unwrap_or(0), output, cost: None };
+        let counted = usage::Usage { input, cached, written: told.written_tokens.unwrap_or(0), output, cost: None, summed: told.summed };
         let cost = told.cost.or_else(|| price.map(|price| price.cost(&counted)));
         let used = told.outcome == Outcome::Ok || input > 0 || output > 0;
         Usage { input_tokens: input, output_tokens: output, cached_tokens: cached, cost: cost.unwrap_or(Usd::ZERO), unpriced: cost.is_none() && used }
@@ -230,9 +232,10 @@ impl Broker {
                     None => {}
                 }
             }
-            Outcome::QuotaExhausted => match sign.model.filter(|_| sign.scope == Scope::Model) {
-                Some(model) => return self.model_spent(account_ix, model, sign.given, interval, now),
-                None => account.quota_exhausted(interval, now),
+            Outcome::QuotaExhausted => match (sign.scope, sign.model) {
+                (Scope::Model, Some(model)) => return self.model_spent(account_ix, model, sign.given, interval, now),
+                (Scope::Key, _) if self.is_shared(account_ix) => health.spent(sign.given, interval, now),
+                _ => account.quota_exhausted(interval, now),
             },
             Outcome::AuthFailed => health.auth_failed(probing, sign.given, now),
             Outcome::PermissionDenied => {
@@ -246,6 +249,11 @@ impl Broker {
         if account != self.accounts[account_ix].health {
             self.emit(Event::Account { account: self.accounts[account_ix].key.clone(), health: account });
         }
+    }
+
+    /// May other keys be of this account too?
+    pub(super) fn is_shared(&self, account: AccountIx) -> bool {
+        matches!(self.accounts[account].key, AccountKey::Named(..))
     }
 
     /// The account's quota of one model is spent: its keys are set aside for that model.

@@ -31,6 +31,8 @@ pub struct Told {
     pub cached_tokens: Option<u64>,
     /// Input tokens that the provider wrote to its cache.
     pub written_tokens: Option<u64>,
+    /// Are the tokens those of many requests?
+    pub summed: bool,
     /// What it cost, where somebody knows better than the price list.
     pub cost: Option<Usd>,
     /// How long the provider asked to wait.
@@ -107,6 +109,7 @@ impl Told {
             output_tokens: None,
             cached_tokens: None,
             written_tokens: None,
+            summed: false,
             cost: None,
             retry_after: None,
             scope: Scope::Usual,
@@ -142,6 +145,7 @@ impl Told {
             output_tokens: usage.map(|usage| usage.output),
             cached_tokens: usage.map(|usage| usage.cached),
             written_tokens: usage.map(|usage| usage.written),
+            summed: usage.is_some_and(|usage| usage.summed),
             cost: usage.and_then(|usage| usage.cost),
             retry_after,
             scope: judgement.scope,

@@ -95,7 +95,7 @@ impl Broker {
             let (state, until, reason) = self.state_of(key, now);
             let mut message =
                 reason.unwrap_or_else(|| if state == KeyState::Unknown { "not used or checked yet".to_owned() } else { "good".to_owned() });
-            if let Some(missed) = self.missed(&entry.id.provider) {
+            if let Some(missed) = self.missed(&entry.id.provider, now.steady) {
                 message.push_str(&format!("; its provider was not reached by the last check: {}", missed.why));
             }
             let health = KeyHealth {
@@ -197,10 +197,10 @@ impl Broker {
                 warnings.push(format!("{} is unreachable: its last requests failed", provider.policy.name));
             }
         }
-        if let Some(missed) = self.network_down() {
+        if let Some(missed) = self.network_down(now.steady) {
             warnings.push(format!("no provider is reached since {}: the network of this machine seems to be down ({})", missed.since, missed.why));
         } else {
-            let missed = self.policy.providers.iter().filter_map(|provider| Some((&provider.name, self.missed(&provider.name)?)));
+            let missed = self.policy.providers.iter().filter_map(|provider| Some((&provider.name, self.missed(&provider.name, now.steady)?)));
             warnings.extend(missed.map(|(name, missed)| format!("{name} is not reached since {}: {}", missed.since, missed.why)));
         }
         let unpriced = self.ledger.unpriced_on(day);

@@ -23,6 +23,8 @@ pub enum Scope {
     /// As limits of that kind usually do: a rate limit for the model that was asked, a quota for the account.
     #[default]
     Usual,
+    /// For the key alone, whatever its account.
+    Key,
     /// For the model that was asked, with any key of the account.
     Model,
     /// For the account, whatever the model.
@@ -142,6 +144,7 @@ mod tests {
             assert_eq!(says(kind, 400, "no_db_connection").verdict, KeyVerdict::Invalid, "{kind}");
             assert_eq!(says(kind, 401, "key_model_access_denied").outcome, Some(Outcome::PermissionDenied), "{kind}");
             assert_eq!(says(kind, 400, "budget_exceeded").outcome, Some(Outcome::QuotaExhausted), "{kind}");
+            assert_eq!(says(kind, 503, "no_db_connection").verdict, KeyVerdict::Inconclusive, "{kind}");
             assert_eq!(says(kind, 400, "bad_request_error").outcome, Some(Outcome::BadRequest), "{kind}");
         }
     }

@@ -52,7 +52,7 @@ impl Price {
     /// The cost of a request.
     #[must_use]
     pub fn cost(&self, used: &Usage) -> Usd {
-        let long = self.long.filter(|long| used.input > long.above);
+        let long = self.long.filter(|long| used.input > long.above && !used.summed);
         long.map_or(self.rates, |long| long.rates).cost(used)
     }
 }
@@ -202,7 +202,7 @@ mod tests {
     }
 
     fn nanos(price: Price, input: u64, cached: u64, written: u64, output: u64) -> i64 {
-        price.cost(&Usage { input, cached, written, output, cost: None }).nanos()
+        price.cost(&Usage { input, cached, written, output, ..Usage::default() }).nanos()
     }
 
     #[test]
@@ -232,6 +232,8 @@ mod tests {
         let price = lookup("gemini", "gemini-2.5-pro").unwrap();
         assert_eq!(nanos(price, 200_000, 0, 0, 1000), 250_000_000 + 10_000_000);
         assert_eq!(nanos(price, 200_001, 0, 0, 1000), 500_002_500 + 15_000_000);
+        let many = Usage { input: 200_001, output: 1000, summed: true, ..Usage::default() };
+        assert_eq!(price.cost(&many).nanos(), 250_001_250 + 10_000_000);
         let read = price.rates.cached_input.unwrap();
         assert_eq!(price.long.unwrap().rates.cached_input, Some(read.saturating_add(read)));
     }

@@ -155,7 +155,7 @@ pub(super) static ALL: [Provider; 18] = [
         // Tells the balance too: with `is_available` false, calls get 402.
         probe: Some(get("/user/balance", Proof::Success)),
         balance: Some(BalanceAt { currency: Some("/balance_infos/*/currency"), left: "/balance_infos/*/total_balance", limit: None, resets: None }),
-        completion: chat(Some("deepseek-chat")),
+        completion: chat(Some("deepseek-v4-flash")),
         account_headers: &[],
         rules: &rules::DEEPSEEK,
         usage: &[&usage::CHAT],

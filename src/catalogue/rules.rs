@@ -49,6 +49,11 @@ impl Rule {
         Self { scope: Scope::Model, ..self }
     }
 
+    /// The limit holds for the key alone.
+    const fn of_the_key(self) -> Self {
+        Self { scope: Scope::Key, ..self }
+    }
+
     /// The limit holds for the account, whatever the model.
     const fn of_the_account(self) -> Self {
         Self { scope: Scope::Account, ..self }
@@ -76,6 +81,7 @@ impl fmt::Display for Rule {
         let outcome = self.means.judgement().outcome.map_or("no answer of the API", Outcome::name);
         let scope = match self.scope {
             Scope::Usual => "",
+            Scope::Key => " for the key alone",
             Scope::Model => " for the model",
             Scope::Account => " for the account",
         };
@@ -165,11 +171,12 @@ pub(super) static MISTRAL: [Rule; 4] = [
     rule(&[429], Says(&["requests rate limit exceeded"]), Slower).of_the_account(),
 ];
 
-pub(super) static COHERE: [Rule; 5] = [
+pub(super) static COHERE: [Rule; 6] = [
     rule(&[200], Flag("/valid", true), Accepted),
     rule(&[200], Flag("/valid", false), Refused),
     rule(&[200], Sign::None, Unproven),
-    rule(&[429], Says(&["calls / month", "per month"]), Spent),
+    rule(&[429], Says(&["calls / month", "per month"]), Spent).of_the_key(),
+    rule(&[402], Sign::None, Spent).of_the_key(),
     rule(&[498, 499], Sign::None, Wrong),
 ];
 
@@ -200,9 +207,9 @@ pub(super) static XAI: [Rule; 7] = [
 ];
 
 pub(super) static OPENROUTER: [Rule; 5] = [
-    rule(&[200], NoneLeft("/data/limit_remaining"), Spent),
+    rule(&[200], NoneLeft("/data/limit_remaining"), Spent).of_the_key(),
     rule(&[402], Is("/error/metadata/error_type", &["in_flight_budget_exhausted"]), Slower).of_the_account(),
-    rule(&[403], Says(&["key limit exceeded"]), Spent),
+    rule(&[403], Says(&["key limit exceeded"]), Spent).of_the_key(),
     rule(&[429], Is("/error/availability/code", &["capacity_exhausted"]), Busy),
     rule(&[429], Says(&["per-day"]), Spent),
 ];
@@ -241,11 +248,11 @@ pub(super) static COMPATIBLE: [Rule; 2] = [
 /// What LiteLLM's proxy says in its own name, whatever API it speaks (`ProxyErrorTypes` of its 1.80): tried after a provider's own.
 pub(super) static GATEWAYS: [Rule; 3] = [
     // Without a database it knows its master key alone.
-    rule(&[], Is("/error/type", &["no_db_connection", "token_not_found_in_db", "expired_key"]), Refused),
+    rule(&[400, 401], Is("/error/type", &["no_db_connection", "token_not_found_in_db", "expired_key"]), Refused),
     rule(
-        &[],
+        &[401, 403],
         Is("/error/type", &["key_model_access_denied", "team_model_access_denied", "user_model_access_denied", "org_model_access_denied"]),
         Restricted,
     ),
-    rule(&[], Is("/error/type", &["budget_exceeded"]), Spent),
+    rule(&[400, 429], Is("/error/type", &["budget_exceeded"]), Spent),
 ];

@@ -46,11 +46,17 @@ pub fn check(kind: &str, base_url: &str, secret: &Secret) -> Fit {
     }
     // A host of one's own with the provider's API may ask for keys of its own, which are still no other provider's.
     let is_elsewhere = provider.base_url.is_some_and(|own| own != base_url);
+    let is_the_owners = |owner: &str| find(owner).and_then(|owner| owner.base_url).is_some_and(|own| host(own) == host(base_url));
     match owner(secret) {
-        Some(owner) if owner != kind && provider.base_url.is_some() => Fit::Foreign(owner),
+        Some(owner) if owner != kind && provider.base_url.is_some() && !is_the_owners(owner) => Fit::Foreign(owner),
         _ if is_elsewhere || provider.shapes.is_empty() => Fit::Undocumented,
         _ => Fit::Unusual,
     }
+}
+
+fn host(url: &str) -> &str {
+    let (_, rest) = url.split_once("://").unwrap_or(("", url));
+    rest.split(['/', ':']).next().unwrap_or_default()
 }
 
 /// The provider whose keys alone begin as this one does.
@@ -184,6 +190,9 @@ mod tests {
         let elsewhere = |text: &str| check("openai", "http://127.0.0.1:4000/v1", &Secret::new(text.to_owned()).unwrap());
         assert_eq!(elsewhere("sk-1234"), Fit::Undocumented);
         assert_eq!(elsewhere("sk-or-v1-00"), Fit::Foreign("openrouter"));
+        // A provider that speaks another one's API takes its own keys.
+        let secret = Secret::new("sk-or-v1-00".to_owned()).unwrap();
+        assert_eq!(check("openai", "https://openrouter.ai/api/v1", &secret), Fit::Undocumented);
     }
 
     #[test]

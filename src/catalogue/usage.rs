@@ -18,6 +18,8 @@ pub struct Usage {
     pub output: u64,
     /// What the provider says it charges, which is nearer to the truth than a price list.
     pub cost: Option<Usd>,
+    /// The sum of many requests, of which none need be long.
+    pub summed: bool,
 }
 
 /// One form of answer. Pointers are RFC 6901; those that are absent count nothing.
@@ -31,8 +33,8 @@ pub struct Form {
     pub input: &'static [&'static str],
     /// Of them, read from a cache: the largest of these.
     pub cached: &'static [&'static str],
-    /// Of them, written to a cache.
-    pub written: Option<&'static str>,
+    /// Of them, written to a cache: the largest of these.
+    pub written: &'static [&'static str],
     /// Tokens answered: the sum of these.
     pub output: &'static [&'static str],
     /// All tokens, where those answered are as many as this leaves.
@@ -46,7 +48,7 @@ pub static CHAT: Form = Form {
     input: &["/usage/prompt_tokens"],
     // OpenAI's place, DeepSeek's, Mistral's, Together's.
     cached: &["/usage/prompt_tokens_details/cached_tokens", "/usage/prompt_cache_hit_tokens", "/usage/num_cached_tokens", "/usage/cached_tokens"],
-    written: Some("/usage/prompt_tokens_details/cache_write_tokens"),
+    written: &["/usage/prompt_tokens_details/cache_write_tokens"],
     output: &["/usage/completion_tokens"],
     total: None,
 };
@@ -57,7 +59,7 @@ pub static CHAT_BESIDE_REASONING: Form = Form {
     sign: "/usage/prompt_tokens",
     input: &["/usage/prompt_tokens"],
     cached: &["/usage/prompt_tokens_details/cached_tokens"],
-    written: None,
+    written: &[],
     output: &["/usage/completion_tokens"],
     total: Some("/usage/total_tokens"),
 };
@@ -68,7 +70,7 @@ pub static RESPONSES: Form = Form {
     sign: "/usage/input_tokens",
     input: &["/usage/input_tokens", "/usage/cache_creation_input_tokens"],
     cached: &["/usage/input_tokens_details/cached_tokens"],
-    written: Some("/usage/input_tokens_details/cache_write_tokens"),
+    written: &["/usage/input_tokens_details/cache_write_tokens", "/usage/cache_creation_input_tokens"],
     output: &["/usage/output_tokens"],
     total: None,
 };
@@ -79,7 +81,7 @@ pub static MESSAGES: Form = Form {
     sign: "/usage/cache_read_input_tokens",
     input: &["/usage/input_tokens", "/usage/cache_read_input_tokens", "/usage/cache_creation_input_tokens"],
     cached: &["/usage/cache_read_input_tokens"],
-    written: Some("/usage/cache_creation_input_tokens"),
+    written: &["/usage/cache_creation_input_tokens"],
     output: &["/usage/output_tokens"],
     total: None,
 };
@@ -90,7 +92,7 @@ pub static OUTPUT_ALONE: Form = Form {
     sign: "/usage/output_tokens",
     input: &[],
     cached: &[],
-    written: None,
+    written: &[],
     output: &["/usage/output_tokens"],
     total: None,
 };
@@ -101,7 +103,7 @@ pub static GENERATE_CONTENT: Form = Form {
     sign: "/usageMetadata/promptTokenCount",
     input: &["/usageMetadata/promptTokenCount", "/usageMetadata/toolUsePromptTokenCount"],
     cached: &["/usageMetadata/cachedContentTokenCount"],
-    written: None,
+    written: &[],
     output: &["/usageMetadata/candidatesTokenCount", "/usageMetadata/thoughtsTokenCount"],
     total: None,
 };
@@ -112,7 +114,7 @@ pub static BILLED_UNITS: Form = Form {
     sign: "/usage/billed_units/input_tokens",
     input: &["/usage/billed_units/input_tokens"],
     cached: &[],
-    written: None,
+    written: &[],
     output: &["/usage/billed_units/output_tokens"],
     total: None,
 };
@@ -123,7 +125,7 @@ pub static META_BILLED_UNITS: Form = Form {
     sign: "/meta/billed_units/input_tokens",
     input: &["/meta/billed_units/input_tokens"],
     cached: &[],
-    written: None,
+    written: &[],
     output: &["/meta/billed_units/output_tokens"],
     total: None,
 };
@@ -134,7 +136,7 @@ pub static EVAL_COUNTS: Form = Form {
     sign: "/prompt_eval_count",
     input: &["/prompt_eval_count"],
     cached: &[],
-    written: None,
+    written: &[],
     output: &["/eval_count"],
     total: None,
 };
@@ -175,10 +177,17 @@ pub fn read_body(provider: &Provider, body: &str) -> Reading {
         Ok(whole) => vec![whole],
         Err(_) => body.lines().filter_map(piece).collect(),
     };
-    let stream = || joined(pieces.iter().map(|piece| of_piece(provider, piece)));
-    let usage = batched(provider, &pieces).or_else(stream);
+    if pieces.first().is_some_and(is_batched) {
+        let lines = body.lines().filter(|line| !line.trim().is_empty()).count();
+        return read_batch(provider, &pieces, pieces.len() < lines);
+    }
+    let usage = joined(pieces.iter().map(|piece| of_piece(provider, piece)));
     let model = pieces.iter().find_map(|piece| MODELS.iter().find_map(|place| piece.pointer(place)?.as_str()));
     let failure = pieces.iter().rfind(|piece| piece.get("error").is_some_and(is_something)).cloned();
+    // What a batch used so far is told again at each look at it, and its results tell it once.
+    if pieces.iter().any(|piece| piece.get("object").is_some_and(|object| object == "batch")) {
+        return Reading::default();
+    }
     Reading { usage: usage.or_else(|| last_counts(provider, body)), model: model.or_else(|| named_model(body)).map(str::to_owned), failure }
 }
 
@@ -201,17 +210,28 @@ fn of_piece(provider: &Provider, piece: &Value) -> Option<Usage> {
     joined(PLACES.iter().filter_map(|place| piece.pointer(place)).map(|answer| read(provider, answer)))
 }
 
-/// The sum of a batch's answers; none: it is no batch.
-fn batched(provider: &Provider, lines: &[Value]) -> Option<Usage> {
-    let answers = lines.iter().filter(|line| BATCH_SIGNS.iter().any(|sign| line.get(sign).is_some_and(Value::is_string)));
-    let counts = answers.filter_map(|line| BATCHED.iter().find_map(|place| read(provider, line.pointer(place)?)));
-    counts.reduce(|one, other| Usage {
+/// Is it a line of a batch's results?
+fn is_batched(line: &Value) -> bool {
+    BATCH_SIGNS.iter().any(|sign| line.get(sign).is_some_and(Value::is_string))
+}
+
+/// The results of a batch: the sum of its answers, and their model where it is one. Of results that are cut nothing is told, rather
+/// than a part. A request in it that failed is no failure of the download.
+fn read_batch(provider: &Provider, lines: &[Value], is_cut: bool) -> Reading {
+    let answers =
+        || lines.iter().filter_map(|line| BATCHED.iter().find_map(|place| Some((line.pointer(place)?, read(provider, line.pointer(place)?)?))));
+    let mut models: Vec<&str> = answers().filter_map(|(answer, _)| MODELS.iter().find_map(|place| answer.pointer(place)?.as_str())).collect();
+    models.dedup();
+    let usage = answers().map(|(_, usage)| Usage { summed: true, ..usage }).reduce(|one, other| Usage {
         input: one.input.saturating_add(other.input),
         cached: one.cached.saturating_add(other.cached),
         written: one.written.saturating_add(other.written),
         output: one.output.saturating_add(other.output),
         cost: one.cost.zip(other.cost).map(|(one, other)| one.saturating_add(other)),
-    })
+        summed: true,
+    });
+    let model = if let [one] = models.as_slice() { Some((*one).to_owned()) } else { None };
+    Reading { usage: usage.filter(|_| !is_cut), model, failure: None }
 }
 
 /// The model that a cut text names first. Within strings of JSON the quotes are escaped.
@@ -228,6 +248,7 @@ fn joined(pieces: impl Iterator<Item = Option<Usage>>) -> Option<Usage> {
         written: one.written.max(other.written),
         output: one.output.max(other.output),
         cost: one.cost.max(other.cost),
+        summed: false,
     })
 }
 
@@ -246,13 +267,15 @@ fn read(provider: &Provider, body: &Value) -> Option<Usage> {
     let sum = |pointers: &[&str]| pointers.iter().filter_map(number).fold(0, u64::saturating_add);
     let form = provider.usage.iter().chain(&FORMS).find(|form| number(&form.sign).is_some())?;
     let input = sum(form.input);
+    let largest = |pointers: &[&str]| pointers.iter().filter_map(number).max().unwrap_or(0);
     let beside = form.total.as_ref().and_then(number).map_or(0, |total| total.saturating_sub(input));
     Some(Usage {
         input,
-        cached: form.cached.iter().filter_map(number).max().unwrap_or(0),
-        written: form.written.as_ref().and_then(number).unwrap_or(0),
+        cached: largest(form.cached),
+        written: largest(form.written),
         output: sum(form.output).max(beside),
         cost: cost(body),
+        summed: false,
     })
 }
 
@@ -372,6 +395,16 @@ mod tests {
         let gemini = r#"{"key":"a","response":{"usageMetadata":{"promptTokenCount":4,"candidatesTokenCount":1}}}
 {"key":"b","response":{"usageMetadata":{"promptTokenCount":5,"candidatesTokenCount":2}}}"#;
         assert_eq!(counts("gemini", gemini), Some((9, 0, 3)));
+        // A line that failed is no failure, cut results are none, and a look at a batch counts nothing.
+        let read = |kind: &str, body: &str| read_body(find(kind).unwrap(), body);
+        let failed = format!("{gemini}\n{{\"key\":\"c\",\"error\":{{\"code\":429,\"message\":\"PerDay\"}}}}");
+        assert_eq!((read("gemini", &failed).failure, read("gemini", &failed).usage.map(|usage| usage.summed)), (None, Some(true)));
+        assert_eq!(read("openai", &format!("{}\n{}", &openai[..300], &openai[320..])).usage, None);
+        assert_eq!(read("openai", r#"{"id":"b","object":"batch","usage":{"input_tokens":100,"output_tokens":5}}"#).usage, None);
+        let two = r#"{"custom_id":"a","response":{"body":{"model":"m-1","usage":{"prompt_tokens":1,"completion_tokens":1}}}}
+{"custom_id":"b","response":{"body":{"model":"m-2","usage":{"prompt_tokens":1,"completion_tokens":1}}}}"#;
+        assert_eq!(read("openai", two).model, None);
+        assert_eq!(read("openai", &two.replace("m-2", "m-1")).model.as_deref(), Some("m-1"));
     }
 
     #[test]

@@ -82,10 +82,11 @@ impl Line {
 
 /// Does doing it twice do no more than doing it once?
 pub(super) const fn is_repeatable(op: &Op) -> bool {
-    matches!(
-        op,
-        Op::Whoami | Op::Explain(_) | Op::Report(_) | Op::Renew(_) | Op::Status | Op::Keys(_) | Op::Statistics(_) | Op::Validate(_) | Op::Health
-    )
+    match op {
+        Op::Whoami | Op::Explain(_) | Op::Report(_) | Op::Renew(_) | Op::Status | Op::Keys(_) | Op::Statistics(_) | Op::Health => true,
+        Op::Validate(validate) => !matches!(validate.spend, Some(true)),
+        _ => false,
+    }
 }
 
 /// What the caller is told when the connection ended under its request.
@@ -94,5 +95,19 @@ pub(super) fn ended(end: End, op: &Op, sent: bool) -> Error {
         End::Lost => Error::ConnectionLost { op: op.name(), sent },
         End::Garbled => Error::Protocol { what: "gollmd answered with bytes that are no reply of this version" },
         End::Refused(why) => Error::Refused(why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::request::{Select, Validate};
+
+    #[test]
+    fn what_costs_something_is_not_asked_twice() {
+        let validate = |spend| Op::Validate(Validate { spend, ..Validate::default() });
+        assert!(is_repeatable(&validate(None)) && is_repeatable(&validate(Some(false))) && is_repeatable(&Op::Status));
+        assert!(!is_repeatable(&validate(Some(true))));
+        assert!(!is_repeatable(&Op::Select(Select::any("openai".parse().unwrap()))));
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn look_at_secrets(settings: &mut Settings) {
         if settings.key_validation && matches!(fit, Fit::Unusual | Fit::Foreign(_)) {
             warnings.push(format!("key {id}: {}", shape::message(kind, fit)));
         }
-        if matches!(fit, Fit::Foreign(_)) {
+        if settings.key_validation && matches!(fit, Fit::Foreign(_)) {
             settings.misplaced.push(id.clone());
         }
         match seen.iter().find(|(other, _)| other.expose() == secret.expose()) {

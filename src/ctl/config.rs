@@ -16,6 +16,9 @@ const HELP: &str = "\
 Without FILE and --config, the file is looked for where gollmd does: $GOLLM_CONFIG, then
 $XDG_CONFIG_HOME/gollm/gollm-config.yaml, then /etc/gollm/gollm-config.yaml.
 
+A key that begins as another provider's keys do is a mistake here; gollmd warns of it
+and goes on with the others.
+
 Examples:
   gollmctl config check gollm-config.yaml && gollmctl reload
   gollmctl config show";

@@ -23,9 +23,10 @@ is 1 if any key is invalid or out of quota; a key of which nothing can be said,
 as without a network, is no failure.
 
 Some failures show only in real use: no credit, a model that the key may not use, a
-provider without a free endpoint. --spend asks each key that passed the live check
-for the smallest completion, of the cheapest model that the configuration names,
-says what it cost, and books it as that key's use.";
+provider without a free endpoint. --spend asks each key that the live check does not
+refuse for the smallest completion: of the cheapest model that the configuration
+names, else of a cheap one that gollm knows. It says what that cost, and books it as
+the key's use; a key that is disabled or has its cost limit spent is not asked.";
 
 /// Ask the providers whether they take their keys
 #[derive(clap::Args)]

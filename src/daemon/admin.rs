@@ -35,7 +35,7 @@ pub(crate) fn act(shared: &Arc<Shared>, asker: Asker, name: &str, key: &KeyId, a
     answer
 }
 
-fn audit(shared: &Shared, asker: Asker, act: &str, key: Option<&KeyId>, result: &Result<(), ErrorReply>) {
+pub(crate) fn audit(shared: &Shared, asker: Asker, act: &str, key: Option<&KeyId>, result: &Result<(), ErrorReply>) {
     if !shared.live().settings.audit_logging {
         return;
     }

@@ -119,7 +119,7 @@ pub(crate) fn answer(shared: &Arc<Shared>, asker: Asker, op: Op) -> Answer {
             }
             Answer::later(statistics(Arc::clone(shared), request))
         }
-        Op::Validate(request) => Answer::later(checker::validate(Arc::clone(shared), asker.caller, request)),
+        Op::Validate(request) => Answer::later(checker::validate(Arc::clone(shared), asker, request)),
         Op::KeySet(request) if request.validate == Some(true) && shared.live().settings.key_validation => {
             Answer::later(checker::set_checked(Arc::clone(shared), asker, request))
         }

@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 
 use crate::access::Caller;
@@ -15,9 +16,11 @@ use crate::daemon::answer::Asker;
 use crate::daemon::state::{Core, Durable, Shared};
 use crate::health::checked::{Checked, Contact};
 use crate::id::{KeyId, ModelName, ProviderName};
+use crate::money::Usd;
 use crate::policy::{Policy, ProviderPolicy};
 use crate::probe::Spent;
 use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::{KeyVerdict, Reply, Reported, Validation};
 use crate::protocol::request::{KeySet, Record, Validate};
 use crate::secret::Secret;
@@ -39,7 +42,7 @@ enum Depth {
 }
 
 /// Answers `validate`.
-pub(crate) async fn validate(shared: Arc<Shared>, caller: Caller, request: Validate) -> Reply {
+pub(crate) async fn validate(shared: Arc<Shared>, asker: Asker, request: Validate) -> Reply {
     let depth = match (request.format_only == Some(true), request.spend == Some(true)) {
         (true, true) => {
             return Reply::Error(ErrorReply::new(
@@ -48,10 +51,14 @@ pub(crate) async fn validate(shared: Arc<Shared>, caller: Caller, request: Valid
             ));
         }
         (true, false) => Depth::Shape,
-        (false, true) => Depth::Spending(caller),
+        (false, true) => Depth::Spending(asker.caller),
         (false, false) => Depth::Free,
     };
-    match chosen(&shared, &request) {
+    let chosen = chosen(&shared, &request);
+    let act = if let Depth::Spending(_) = depth { "validate_spending" } else { "validate" };
+    let only = chosen.as_ref().ok().and_then(|keys| if let [(_, id)] = keys.as_slice() { Some(id) } else { None });
+    admin::audit(&shared, asker, act, only, &chosen.as_ref().map(|_| ()).map_err(Clone::clone));
+    match chosen {
         Ok(keys) => Reply::Validations(check_all(&shared, keys, depth).await),
         Err(refused) => Reply::Error(refused),
     }
@@ -100,15 +107,16 @@ async fn ask(shared: &Shared, provider: &ProviderPolicy, secret: &Secret) -> Che
 /// What a check found is the broker's to know; the log is told where a provider, or all of them, can no longer be reached, or can again.
 fn note(shared: &Shared, core: &mut Core, id: &KeyId, checked: &Checked) {
     let provider = &id.provider;
-    let before = (core.broker.missed(provider).is_some(), core.broker.network_down().is_some());
+    let now = shared.clock.now().steady;
+    let before = (core.broker.missed(provider, now).is_some(), core.broker.network_down(now).is_some());
     core.at_once(shared, |broker, moment| broker.probed(id, checked, moment));
-    let missed = core.broker.missed(provider).map(|missed| missed.why.as_str());
+    let missed = core.broker.missed(provider, now).map(|missed| missed.why.as_str());
     match (before.0, missed) {
         (false, Some(why)) => tracing::warn!(provider = %provider, why, "the provider is not reached"),
         (true, None) => tracing::info!(provider = %provider, "the provider is reached again"),
         _ => {}
     }
-    match (before.1, core.broker.network_down().is_some()) {
+    match (before.1, core.broker.network_down(now).is_some()) {
         (false, true) => tracing::warn!("no provider is reached: the network of this machine seems to be down"),
         (true, false) => tracing::info!("a provider is reached again: the network of this machine is back"),
         _ => {}
@@ -141,8 +149,8 @@ async fn check_all(shared: &Arc<Shared>, keys: Vec<(ProviderPolicy, KeyId)>, dep
         let shared = Arc::clone(shared);
         checks.spawn(async move {
             // The semaphore is never closed; without a place the check is made all the same.
-            let _place = shared.checks.acquire().await.ok();
-            (number, check(&shared, provider, id, depth).await)
+            let place = Arc::clone(&shared.checks).acquire_owned().await.ok();
+            (number, check(&shared, provider, id, depth, place).await)
         });
     }
     let mut done: Vec<(usize, Validation)> = Vec::new();
@@ -158,7 +166,8 @@ fn validation(id: KeyId, verdict: KeyVerdict, message: String) -> Validation {
     Validation { provider: id.provider, key_name: id.key, valid, verdict, message, cost_usd: None }
 }
 
-async fn check(shared: &Arc<Shared>, provider: ProviderPolicy, id: KeyId, depth: Depth) -> Validation {
+/// Checks one key; the check has `place` until it is over.
+async fn check(shared: &Arc<Shared>, provider: ProviderPolicy, id: KeyId, depth: Depth, place: Option<OwnedSemaphorePermit>) -> Validation {
     let Some(entry) = shared.secret_of(&id) else {
         return validation(id, KeyVerdict::Invalid, "It has no secret; set it with `gollmctl key set`".to_owned());
     };
@@ -174,7 +183,12 @@ async fn check(shared: &Arc<Shared>, provider: ProviderPolicy, id: KeyId, depth:
         // What is known to be refused needs no completion.
         Depth::Spending(caller) if !matches!(free.verdict, KeyVerdict::Invalid | KeyVerdict::NoQuota) => {
             // What is paid for is booked, even if nobody waits for it any more.
-            let spending = tokio::spawn(spend(Arc::clone(shared), caller, provider, id, entry.fingerprint.clone(), secret));
+            let spending = spend(Arc::clone(shared), caller, provider, id, entry.fingerprint.clone(), secret);
+            let spending = tokio::spawn(async move {
+                let spent = spending.await;
+                drop(place);
+                spent
+            });
             spending.await.unwrap_or(free)
         }
         _ => free,
@@ -184,6 +198,9 @@ async fn check(shared: &Arc<Shared>, provider: ProviderPolicy, id: KeyId, depth:
 /// Asks for the smallest completion, and books what it used.
 async fn spend(shared: Arc<Shared>, caller: Caller, provider: ProviderPolicy, id: KeyId, fingerprint: String, secret: Secret) -> Validation {
     let live = shared.live();
+    if let Some(why) = forbidden(&shared, &id, &fingerprint) {
+        return validation(id, KeyVerdict::Inconclusive, format!("Nothing was spent: {why}"));
+    }
     let (Some(api), Some(model)) = (catalogue::find(provider.kind), cheapest(&provider, &live.settings.policy)) else {
         let name = &provider.name;
         let why = format!(
@@ -196,32 +213,46 @@ async fn spend(shared: Arc<Shared>, caller: Caller, provider: ProviderPolicy, id
     // A store that does not take it is told of everywhere else.
     drop(durable.await);
     let Spent { checked, usage } = spent;
-    let message = match (&booked, usage) {
-        (Some(booked), Some(usage)) => {
-            let cost = if booked.priced { booked.cost_usd.to_string() } else { "an unknown price".to_owned() };
+    let cost_usd = booked.filter(|booked| booked.priced).map(|booked| booked.cost_usd);
+    let cost = cost_usd.map_or_else(|| "a price that is not known".to_owned(), |cost| cost.to_string());
+    let message = match (checked.outcome, usage) {
+        (Some(Outcome::Ok), Some(usage)) => {
             format!("{}; a completion of {model} was answered: {} tokens for {cost}", checked.message, usage.input.saturating_add(usage.output))
         }
-        _ => format!("{}; a completion of {model} was asked for", checked.message),
+        (Some(Outcome::Ok), None) => format!("{}; a completion of {model} was answered, without saying its tokens", checked.message),
+        _ => format!("{} (a completion of {model})", checked.message),
     };
-    Validation { cost_usd: booked.map(|booked| booked.cost_usd), ..validation(id, checked.verdict, message) }
+    Validation { cost_usd, ..validation(id, checked.verdict, message) }
+}
+
+/// Why nothing may be spent with a key that had the secret of that fingerprint.
+fn forbidden(shared: &Shared, id: &KeyId, fingerprint: &str) -> Option<String> {
+    let core = shared.lock();
+    match core.safe.entry(id) {
+        Some(entry) if entry.fingerprint == fingerprint => core.broker.forbids_spending(id, shared.clock.now()),
+        _ => Some("its secret was changed meanwhile".to_owned()),
+    }
 }
 
 /// Books what a completion used, and takes note of what it found while the key still has the secret of that fingerprint.
 fn book(shared: &Shared, caller: Caller, id: &KeyId, fingerprint: &str, model: &ModelName, spent: &Spent) -> (Option<Reported>, Durable) {
     let mut core = shared.lock();
-    let booked = spent.usage.and_then(|usage| {
-        let record = Record {
-            provider: id.provider.clone(),
-            key_name: id.key.clone(),
-            outcome: spent.checked.outcome,
-            model: Some(model.clone()),
-            input_tokens: Some(usage.input),
-            output_tokens: Some(usage.output),
-            cached_tokens: Some(usage.cached),
-            cost_usd: usage.cost,
-        };
-        core.at_once(shared, |broker, moment| broker.record(caller, &record, moment)).ok()
-    });
+    let policy = core.broker.policy();
+    let price = policy.provider(&id.provider).and_then(|provider| policy.price(provider, model));
+    let cost = spent.usage.and_then(|usage| usage.cost.or_else(|| Some(price?.cost(&usage))));
+    let record = Record {
+        provider: id.provider.clone(),
+        key_name: id.key.clone(),
+        outcome: Some(Outcome::Ok),
+        model: Some(model.clone()),
+        input_tokens: spent.usage.map(|usage| usage.input),
+        output_tokens: spent.usage.map(|usage| usage.output),
+        cached_tokens: spent.usage.map(|usage| usage.cached),
+        cost_usd: cost,
+    };
+    // What was answered was paid for, whether it says its tokens or not.
+    let answered = spent.checked.outcome == Some(Outcome::Ok);
+    let booked = answered.then(|| core.at_once(shared, |broker, moment| broker.record(caller, &record, moment)).ok()).flatten();
     if core.safe.entry(id).is_some_and(|entry| entry.fingerprint == fingerprint) {
         note(shared, &mut core, id, &spent.checked);
     }
@@ -232,10 +263,18 @@ fn book(shared: &Shared, caller: Caller, id: &KeyId, fingerprint: &str, model: &
 
 /// The model for the smallest completion: the cheapest of the configuration's, else the catalogue's.
 fn cheapest(provider: &ProviderPolicy, policy: &Policy) -> Option<ModelName> {
-    let price = |model: &ModelName| policy.price(provider, model).map(|price| price.rates.input.saturating_add(price.rates.output));
-    let usable = provider.models.iter().filter(|model| model.enabled).map(|model| &model.name);
+    let rates = |model: &ModelName| policy.price(provider, model).map(|price| price.rates);
+    // What costs nothing to answer answers nothing: embeddings.
+    let answers = |model: &&ModelName| rates(model).is_none_or(|rates| rates.output > Usd::ZERO || rates.input == Usd::ZERO);
+    let usable = provider.models.iter().filter(|model| model.enabled).map(|model| &model.name).filter(answers);
+    let price = |model: &ModelName| rates(model).map(|rates| rates.input.saturating_add(rates.output));
     let configured = usable.min_by_key(|model| price(model).map_or((1, None), |price| (0, Some(price))));
-    configured.cloned().or_else(|| catalogue::find(provider.kind)?.completion.model?.parse().ok())
+    let usual = || catalogue::find(provider.kind)?.completion.model?.parse::<ModelName>().ok();
+    let allowed = |model: &ModelName| match provider.models.iter().find(|known| known.name == *model) {
+        Some(known) => known.enabled,
+        None => !provider.strict_models,
+    };
+    configured.cloned().or_else(|| usual().filter(allowed))
 }
 
 /// Providers change their shapes: one that is not documented proves nothing.
@@ -292,7 +331,7 @@ pub(crate) async fn rounds(shared: Arc<Shared>) {
                 () = shared.suspect.notified() => break,
                 Some(done) = probes.join_next() => {
                     if let Ok(provider) = done {
-                        queue.done(&provider, shared.lock().broker.missed(&provider).is_some());
+                        queue.done(&provider, shared.lock().broker.missed(&provider, shared.clock.now().steady).is_some());
                     }
                 }
             }

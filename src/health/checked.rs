@@ -1,5 +1,6 @@
 //! What a live check of a key found.
 
+use crate::catalogue::classify::Scope;
 use crate::id::AccountName;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::{Balance, KeyVerdict};
@@ -14,12 +15,14 @@ pub struct Checked {
     pub outcome: Option<Outcome>,
     /// The same for people; the key is not in it.
     pub message: String,
+    /// What a limit that it met holds for.
+    pub scope: Scope,
     /// Was the provider reached?
     pub contact: Contact,
     /// The account that the provider's answer names.
     pub account: Option<AccountName>,
-    /// What is left of the key's money, as the answer tells.
-    pub balances: Vec<Balance>,
+    /// What is left of the key's money; none: this was no answer that tells it.
+    pub balances: Option<Vec<Balance>>,
 }
 
 /// Was the provider reached?
@@ -42,6 +45,6 @@ impl Checked {
     /// Nothing can be said of the key.
     pub fn unproven(outcome: Option<Outcome>, contact: Contact, why: &str) -> Self {
         let message = format!("Key could not be checked: {why}");
-        Self { verdict: KeyVerdict::Inconclusive, outcome, message, contact, account: None, balances: Vec::new() }
+        Self { verdict: KeyVerdict::Inconclusive, outcome, message, scope: Scope::Usual, contact, account: None, balances: None }
     }
 }

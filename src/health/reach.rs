@@ -23,6 +23,8 @@ pub struct Missed {
     pub why: String,
     /// This machine had no network to send anything to.
     pub no_network: bool,
+    /// When it was not reached last.
+    pub last: Steady,
     times: u32,
     again: Steady,
 }
@@ -31,13 +33,19 @@ impl Reach {
     /// A check found it so. A provider that was not reached is tried again after a pause that doubles up to `interval`.
     pub fn note(&mut self, contact: &Contact, interval: Duration, now: Now) {
         match contact {
-            Contact::Untried => {}
             Contact::Reached => self.0 = None,
+            // Something else than the provider answered, or nothing was asked: it is as missed as it was.
+            Contact::Untried => {
+                if let Some(missed) = &mut self.0 {
+                    missed.put_off(interval, now);
+                }
+            }
             Contact::Missed { why, no_network } => {
-                let (since, times) = self.0.as_ref().map_or((now.wall, 0), |before| (before.since, before.times));
-                let pause = AGAIN_FIRST.saturating_mul(1_u32.checked_shl(times).unwrap_or(u32::MAX)).min(interval);
-                let again = now.steady.after(pause);
-                self.0 = Some(Missed { since, why: why.clone(), no_network: *no_network, times: times.saturating_add(1).min(16), again });
+                let since = self.0.as_ref().map_or(now.wall, |before| before.since);
+                let times = self.0.as_ref().map_or(0, |before| before.times);
+                let mut missed = Missed { since, why: why.clone(), no_network: *no_network, last: now.steady, times, again: now.steady };
+                missed.put_off(interval, now);
+                self.0 = Some(missed);
             }
         }
     }
@@ -52,6 +60,20 @@ impl Reach {
     #[must_use]
     pub fn again(&self, now: Steady) -> Option<Steady> {
         self.0.as_ref().map(|missed| missed.again).filter(|again| *again > now)
+    }
+}
+
+impl Missed {
+    fn put_off(&mut self, interval: Duration, now: Now) {
+        let pause = AGAIN_FIRST.saturating_mul(1_u32.checked_shl(self.times).unwrap_or(u32::MAX)).min(interval);
+        self.again = now.steady.after(pause);
+        self.times = self.times.saturating_add(1).min(16);
+    }
+
+    /// Which of `count` keys is to try next: each time another, so that one that is stuck does not stand for all.
+    #[must_use]
+    pub fn turn(&self, count: usize) -> usize {
+        (self.times as usize).checked_rem(count).unwrap_or(0)
     }
 }
 
@@ -93,8 +115,9 @@ mod tests {
         }
         assert_eq!(pauses, [30, 60, 120, 240, 300, 300]);
         assert_eq!(reach.missed().unwrap().since, at(0).wall);
+        // What says nothing of it puts it off too: no check follows another without a pause.
         reach.note(&Contact::Untried, Duration::from_secs(300), at(4000));
-        assert!(reach.missed().is_some());
+        assert!(reach.missed().is_some() && reach.again(at(4001).steady).is_some());
         reach.note(&Contact::Reached, Duration::from_secs(300), at(4000));
         assert_eq!(reach.missed(), None);
     }

@@ -121,12 +121,20 @@ fn a_completion_shows_what_the_free_check_of_a_provider_does_not() {
         let asked = provider.seen().iter().filter(|head| head.starts_with(&completion) && head.contains(WRONG)).count();
         assert_eq!(asked, usize::from(api.check.is_none()), "{}", api.kind);
     }
+    // What the free check told of the money stands.
+    assert_eq!(lines.expect("health", &json!("health"))["deepseek"]["good"]["balance"][0]["left"], 110.0);
     let ran = site.ctl(&["validate", "openai/good", "--spend"]);
     assert_eq!(ran.status, 0, "{ran:?}");
     assert!(ran.out.ends_with("1 completion, $0.0620 in all\n"), "{}", ran.out);
     let both = site.ctl(&["validate", "openai/good", "--spend", "--format-only"]);
     assert_eq!(both.status, 2, "{both:?}");
     lines.refused("bad_request", &json!({"validate": {"spend": true, "format_only": true}}));
+    // Nothing is spent with a key that an admin keeps from being used.
+    lines.done(&json!({"key_disable": {"provider": "openai", "key_name": "good"}}));
+    let before = provider.seen().len();
+    let kept = verdicts(&mut lines, &json!({"provider": "openai", "key_name": "good", "spend": true}));
+    assert_eq!((&kept["openai/good"]["message"], provider.seen().len()), (&json!("Nothing was spent: it is disabled"), before + 1));
+    assert!(site.log().contains("act=\"validate_spending\""), "{}", site.log());
     // What was spent is that key's use, and survives what the daemon does not.
     daemon.kill();
     let _daemon = site.start();

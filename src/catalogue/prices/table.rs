@@ -1,6 +1,6 @@
 //! What models cost: a table compiled on 2026-11-23 from providers' price pages and public price lists.
 //!
-//! Only the standard tier. What is written to a cache has a price where it costs more than other input. Where a source gives the input
+//! Only the standard tier: the answers of a batch are charged in full. What is written to a cache has a price where it costs more than other input, as for five minutes. Where a source gives the input
 //! and the output of long prompts alone, their cache costs the same share of the input as elsewhere. Promotions that end later than
 //! that day stand as they were then. Generated once, kept by hand.
 

@@ -34,7 +34,7 @@ use crate::health::breaker::Breaker;
 use crate::health::left::ProviderLimits;
 use crate::health::reach::Reach;
 use crate::health::{KeyHealth, Trial};
-use crate::id::{AccountName, KeyId, ModelName, ProviderName};
+use crate::id::{AccountName, KeyId, ModelName, ProviderName, Uid};
 use crate::lease::Leases;
 use crate::limits::{Limits, Meter};
 use crate::policy::{KeyPolicy, Policy, ProviderPolicy};
@@ -72,6 +72,8 @@ pub struct Broker {
     providers: HashMap<ProviderName, ProviderEntry>,
     keys: Keys,
     accounts: Accounts,
+    /// What each caller took, whichever key it was.
+    callers: HashMap<Uid, Meter>,
     leases: Leases,
     sessions: Sessions,
     ledger: Ledger,
@@ -187,6 +189,7 @@ impl Broker {
             providers: HashMap::new(),
             keys: Keys::default(),
             accounts: Accounts::default(),
+            callers: HashMap::new(),
             leases: Leases::default(),
             sessions: Sessions::default(),
             ledger: Ledger::default(),
@@ -343,6 +346,12 @@ impl Broker {
     /// What need not be done at once, and costs time with what is kept.
     fn sweep(&mut self, now: Now) {
         let mut charged = self.global.charge_orphans(now);
+        for (uid, meter) in &mut self.callers {
+            if meter.charge_orphans(now) {
+                charged = true;
+                self.dirty.callers.insert(*uid);
+            }
+        }
         for key in self.keys.all() {
             if self.keys[key].meter.charge_orphans(now) {
                 charged = true;
@@ -388,7 +397,7 @@ impl Broker {
     }
 
     /// The caller's request was let in.
-    fn may_settle(caller: Caller, lease: &Granted) -> bool {
+    fn may_settle(caller: &Caller, lease: &Granted) -> bool {
         caller.may_settle(lease.caller)
     }
 

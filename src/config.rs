@@ -1,5 +1,6 @@
 //! `gollm-config.yaml` and the environment, to checked settings: every problem with its place.
 
+mod access;
 mod check;
 mod env;
 mod fields;
@@ -26,7 +27,7 @@ use self::problem::{ConfigError, Findings, Problem};
 use self::secrets::{Fetched, SecretSource};
 use crate::environment::Environment;
 use crate::id::KeyId;
-use crate::policy::Policy;
+use crate::policy::{AccessPolicy, Policy};
 use crate::protocol::strategy::Strategy;
 
 /// The name of the file in its directory.
@@ -55,6 +56,8 @@ pub struct Settings {
     pub audit_logging: bool,
     /// Limit for one live call made with a key.
     pub key_timeout: Duration,
+    /// Who is served; none: no section `access` says it.
+    pub access: Option<AccessPolicy>,
     /// Keys that begin as another provider's do: a mistake, of which the daemon warns while the others work.
     pub misplaced: Vec<KeyId>,
     /// What is allowed, but worth a look: a line each, without secrets.

@@ -2,6 +2,7 @@
 //!
 //! Each command has a file: its arguments, the request that they make, and the text of the reply.
 
+mod access;
 mod args;
 mod config;
 mod console;
@@ -76,6 +77,7 @@ fn run(command: Command, console: &mut Console<'_>) -> Result<(), Failure> {
         Command::Validate(validate) => validate.run(console),
         Command::Health => health::run(console),
         Command::Whoami => whoami::run(console),
+        Command::Access(access) => access.run(console),
         Command::Providers(providers) => providers.run(console),
         Command::Prices(prices) => prices.run(console),
         Command::Reload => key::reload(console),

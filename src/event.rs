@@ -127,6 +127,15 @@ pub enum Ahead {
         /// The first number that may not be given yet.
         until: u64,
     },
+    /// Of one caller.
+    Caller {
+        /// Whose.
+        uid: Uid,
+        /// Leases in its lifetime.
+        places: u64,
+        /// Nano-dollars of estimates reserved in its lifetime.
+        reserved: u64,
+    },
 }
 
 /// A lease as it was given.

@@ -29,9 +29,9 @@ pub mod health;
 #[cfg(feature = "daemon")]
 pub mod event;
 #[cfg(feature = "daemon")]
-pub mod access;
-#[cfg(feature = "daemon")]
 pub mod limits;
+#[cfg(feature = "daemon")]
+pub mod access;
 #[cfg(feature = "daemon")]
 pub mod lease;
 #[cfg(feature = "daemon")]

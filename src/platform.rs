@@ -1,9 +1,8 @@
 //! The operating system: who runs, hardening of the process, the service manager, processes of callers.
 
-use std::path::Path;
-
-use crate::access::Access;
+use crate::access::{Access, Account};
 use crate::id::Uid;
+use crate::policy::AccessPolicy;
 
 #[cfg(unix)]
 mod unix;
@@ -21,10 +20,17 @@ pub fn own_uid() -> Uid {
     system::own_uid()
 }
 
-/// Whom the daemon serves: by user ids, or where there are none (Windows) everybody whom the system lets connect.
+/// Whom the daemon serves, by the rules of the configuration, and what is to be said of them; where callers have no user ids (Windows)
+/// everybody whom the system lets connect.
 #[must_use]
-pub fn access() -> Access {
-    system::access()
+pub fn access(policy: Option<&AccessPolicy>) -> (Access, Vec<String>) {
+    system::access(policy)
+}
+
+/// A user and its groups, by its name or its number. None on Windows.
+#[must_use]
+pub fn account(name: &str) -> Option<Account> {
+    system::account(name)
 }
 
 /// Before the first secret is read: no core dump, no reading of its memory by other processes of the user, and files
@@ -38,23 +44,6 @@ pub fn harden() -> Vec<String> {
 #[must_use]
 pub fn descriptors() -> u64 {
     system::descriptors()
-}
-
-/// The systemd unit of a process, by its control group: the last part of it that is a unit. None but on Linux.
-#[must_use]
-pub fn unit_of(pid: i32) -> Option<String> {
-    if !cfg!(target_os = "linux") {
-        return None;
-    }
-    let text = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("cgroup")).ok()?;
-    unit_in(&text)
-}
-
-/// The unit in the text of `/proc/PID/cgroup` (cgroups(7)).
-fn unit_in(cgroup: &str) -> Option<String> {
-    let path = cgroup.lines().find_map(|line| line.strip_prefix("0::"))?;
-    let is_unit = |part: &&str| [".service", ".scope", ".socket"].iter().any(|kind| part.ends_with(kind));
-    path.split('/').rev().find(is_unit).map(str::to_owned)
 }
 
 /// What the service manager is told.
@@ -77,17 +66,4 @@ pub enum Phase {
 /// It does not listen.
 pub fn notify(phase: &Phase) -> std::io::Result<()> {
     system::notify(phase)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_unit_is_the_last_part_of_the_control_group_that_is_one() {
-        assert_eq!(unit_in("0::/system.slice/nightly.service\n").as_deref(), Some("nightly.service"));
-        assert_eq!(unit_in("0::/user.slice/user-1000.slice/user@1000.service/app.slice/a.scope/x\n").as_deref(), Some("a.scope"));
-        assert_eq!(unit_in("0::/\n"), None);
-        assert_eq!(unit_in("1:cpu:/system.slice/a.service\n"), None);
-    }
 }

@@ -79,6 +79,48 @@ pub struct ProviderPolicy {
     pub fallback_enabled: bool,
 }
 
+/// Who is served, and with what. Root and the daemon's own user may do everything besides.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct AccessPolicy {
+    /// Users that may do everything.
+    pub admin_users: Vec<Who>,
+    /// Groups whose members may do everything.
+    pub admin_groups: Vec<Who>,
+    /// Who may use keys: the first that fits counts.
+    pub clients: Vec<ClientRule>,
+}
+
+/// A user or a group, by its name or its number; `*` is every user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Who(pub String);
+
+/// Callers that may use keys: all that is said of them must fit.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ClientRule {
+    /// Of this user.
+    pub user: Option<Who>,
+    /// Of this group, as their own or a further one.
+    pub group: Option<Who>,
+    /// In this control group: a unit of the system's manager by its name, or a whole path.
+    pub unit: Option<String>,
+    /// Keys of these providers; none: of all.
+    pub providers: Option<Vec<ProviderName>>,
+    /// Leases in any 60 minutes, each user by itself; none: no limit.
+    pub rate_limit: Option<u64>,
+    /// Dollars in a UTC day, each user by itself; none: no limit.
+    pub cost_limit: Option<Usd>,
+    /// `false`: may not see a key.
+    pub reveal: bool,
+}
+
+impl AccessPolicy {
+    /// Providers that rules name and the configuration does not have, each with the number of its rule.
+    pub fn unknown_providers<'a>(&'a self, policy: &'a Policy) -> impl Iterator<Item = (usize, &'a ProviderName)> {
+        let named = self.clients.iter().enumerate().flat_map(|(number, rule)| rule.providers.iter().flatten().map(move |name| (number, name)));
+        named.filter(|(_, name)| policy.provider(name).is_none())
+    }
+}
+
 /// Is that URL's host this machine?
 #[must_use]
 pub fn is_here(url: &str) -> bool {

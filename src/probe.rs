@@ -99,6 +99,9 @@ impl Prober {
             }
         };
         let checked = self.in_time(base_url, asking).await;
+        // A completion may take its time where the API is there.
+        let contact = if checked.outcome == Some(Outcome::Timeout) { Contact::Untried } else { checked.contact.clone() };
+        let checked = Checked { contact, ..checked };
         Spent { checked, usage }
     }
 
@@ -154,7 +157,10 @@ fn by_answer(kind: &Provider, judgement: Judgement, answer: &Answer, secret: &Se
         // Some other host may have answered in its place.
         contact: if judgement.outcome.is_some() && !answer.is_page() { Contact::Reached } else { Contact::Untried },
         account: answer.account(kind),
-        balances: kind.balance.filter(|_| (200..300).contains(&answer.status())).map(|_| answer.balances(kind)),
+        balances: kind
+            .balance
+            .filter(|_| (200..300).contains(&answer.status()) && judgement.outcome.is_some() && !answer.is_page())
+            .map(|_| answer.balances(kind)),
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::event::Usage;
-use crate::id::{KeyId, ModelName, Uid};
+use crate::id::{KeyId, ModelName, ProviderName, Uid};
 use crate::money::Usd;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::{Statistics, UsageRow};
@@ -162,12 +162,12 @@ impl Ledger {
     ///
     /// # Errors
     /// They are more than one answer holds.
-    pub fn answer(&self, question: &request::Statistics) -> Result<Statistics, TooManyRows> {
+    pub fn answer(&self, question: &request::Statistics, may_see: &dyn Fn(&ProviderName) -> bool) -> Result<Statistics, TooManyRows> {
         let by = question.by.as_deref().unwrap_or(&[Split::Key]);
         let mut rows: BTreeMap<Group, UsageRow> = BTreeMap::new();
         let mut total = UsageRow::default();
         for ((day, key), usage) in &self.pages {
-            if question.provider.as_ref().is_some_and(|only| *only != key.provider) {
+            if question.provider.as_ref().is_some_and(|only| *only != key.provider) || !may_see(&key.provider) {
                 continue;
             }
             for (place, hour, totals) in usage.rows() {
@@ -292,15 +292,15 @@ mod tests {
     #[test]
     fn rows_are_split_by_what_was_asked_and_sum_to_the_total() {
         let ledger = sample();
-        let by_key = ledger.answer(&request::Statistics::default()).unwrap();
+        let by_key = ledger.answer(&request::Statistics::default(), &|_| true).unwrap();
         assert_eq!(by_key.rows.len(), 3);
         assert_eq!(by_key.total.requests, 4);
         assert_eq!(by_key.total.errors.get(&Outcome::RateLimited), Some(&1));
         let by = |splits: &[Split]| request::Statistics { by: Some(splits.to_vec()), ..Default::default() };
-        assert_eq!(ledger.answer(&by(&[Split::Provider])).unwrap().rows.len(), 2);
-        assert_eq!(ledger.answer(&by(&[Split::Caller])).unwrap().rows.len(), 2);
-        assert_eq!(ledger.answer(&by(&[Split::Model, Split::Caller])).unwrap().rows.len(), 4);
-        let none = ledger.answer(&by(&[])).unwrap();
+        assert_eq!(ledger.answer(&by(&[Split::Provider]), &|_| true).unwrap().rows.len(), 2);
+        assert_eq!(ledger.answer(&by(&[Split::Caller]), &|_| true).unwrap().rows.len(), 2);
+        assert_eq!(ledger.answer(&by(&[Split::Model, Split::Caller]), &|_| true).unwrap().rows.len(), 4);
+        let none = ledger.answer(&by(&[]), &|_| true).unwrap();
         assert!(none.rows.is_empty());
         assert_eq!(none.total.cost_usd, Usd::from_nanos(400));
     }
@@ -309,9 +309,9 @@ mod tests {
     fn time_is_cut_by_the_hour() {
         let ledger = sample();
         let since = request::Statistics { since: Some("2026-01-01T11:15:00Z".parse().unwrap()), ..Default::default() };
-        assert_eq!(ledger.answer(&since).unwrap().total.requests, 3);
+        assert_eq!(ledger.answer(&since, &|_| true).unwrap().total.requests, 3);
         let days = request::Statistics { by: Some(Vec::new()), bucket: Some(Bucket::Day), ..Default::default() };
-        assert_eq!(ledger.answer(&days).unwrap().rows.iter().map(|row| row.requests).collect::<Vec<_>>(), [2, 2]);
+        assert_eq!(ledger.answer(&days, &|_| true).unwrap().rows.iter().map(|row| row.requests).collect::<Vec<_>>(), [2, 2]);
     }
 
     #[test]
@@ -320,17 +320,17 @@ mod tests {
         let key: KeyId = "openai/a".parse().unwrap();
         let usage = Usage { cost: Usd::from_nanos(70), ..Usage::default() };
         let at: Timestamp = "2026-01-03T00:00:00Z".parse().unwrap();
-        let before = ledger.answer(&request::Statistics::default()).unwrap();
+        let before = ledger.answer(&request::Statistics::default(), &|_| true).unwrap();
         ledger.book(&Entry { key: &key, model: None, caller: Uid(1), outcome: Outcome::Ok, usage, at });
         ledger.take_back(&key, None, Uid(1), Usd::from_nanos(70), at);
-        assert_eq!(ledger.answer(&request::Statistics::default()).unwrap(), before);
+        assert_eq!(ledger.answer(&request::Statistics::default(), &|_| true).unwrap(), before);
     }
 
     #[test]
     fn old_days_are_forgotten_and_a_wrong_clock_does_not_hurry_it() {
         let mut ledger = sample();
         ledger.forget("2036-01-01".parse::<Timestamp>().unwrap().day());
-        assert_eq!(ledger.answer(&request::Statistics::default()).unwrap().total.requests, 4);
+        assert_eq!(ledger.answer(&request::Statistics::default(), &|_| true).unwrap().total.requests, 4);
         let start: Timestamp = "2026-01-03T00:00:00Z".parse().unwrap();
         for day in 0..400 {
             let at = start.after(std::time::Duration::from_secs(day * 86_400));
@@ -338,7 +338,7 @@ mod tests {
         }
         ledger.take_changed();
         ledger.forget("2027-02-06".parse::<Timestamp>().unwrap().day());
-        assert_eq!(ledger.answer(&request::Statistics::default()).unwrap().total.requests, 402);
+        assert_eq!(ledger.answer(&request::Statistics::default(), &|_| true).unwrap().total.requests, 402);
         assert_eq!(ledger.take_changed().len(), 1);
     }
 
@@ -348,12 +348,12 @@ mod tests {
         for number in 0..1000 {
             book(&mut ledger, "openai/a", &format!("model-{number}"), 1, "2026-01-01T10:30:00Z", Outcome::Ok);
         }
-        let by_model = ledger.answer(&request::Statistics { by: Some(vec![Split::Model]), ..Default::default() }).unwrap();
+        let by_model = ledger.answer(&request::Statistics { by: Some(vec![Split::Model]), ..Default::default() }, &|_| true).unwrap();
         assert_eq!(by_model.rows.len(), PLACES_MAX + 1);
         assert_eq!(by_model.total.requests, 1000);
         let late: ModelName = "model-999".parse().unwrap();
         ledger.take_back(&"openai/a".parse().unwrap(), Some(&late), Uid(1), Usd::ZERO, "2026-01-01T10:30:00Z".parse().unwrap());
-        assert_eq!(ledger.answer(&request::Statistics::default()).unwrap().total.requests, 999);
+        assert_eq!(ledger.answer(&request::Statistics::default(), &|_| true).unwrap().total.requests, 999);
     }
 
     #[test]

@@ -16,6 +16,9 @@ _gollmctl() {
             ",$1")
                 cmd="gollmctl"
                 ;;
+            gollmctl,access)
+                cmd="gollmctl__subcmd__access"
+                ;;
             gollmctl,completions)
                 cmd="gollmctl__subcmd__completions"
                 ;;
@@ -92,12 +95,34 @@ _gollmctl() {
 
     case "${cmd}" in
         gollmctl)
-            opts="-h -V --socket --json --help --version status keys key select exec explain report stats validate health whoami providers prices reload config completions man"
+            opts="-h -V --socket --json --help --version status keys key select exec explain report stats validate health whoami access providers prices reload config completions man"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        gollmctl__subcmd__access)
+            opts="-h --unit --socket --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --unit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --socket)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -39,6 +39,7 @@ complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "stats" -d 'Show r
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "validate" -d 'Ask the providers whether they take their keys'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "health" -d 'Show which keys are healthy, and since when'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "whoami" -d 'Show who the daemon takes you for, and what you may do'
+complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "access" -d 'Show what a user may do, and by which rule'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "providers" -d 'Show the providers that gollm knows; needs no daemon'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "prices" -d 'Show what models cost; needs no daemon'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "reload" -d 'Let the daemon read its configuration again'
@@ -172,6 +173,10 @@ complete -c gollmctl -n "__fish_gollmctl_using_subcommand health" -s h -l help -
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand whoami" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand whoami" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand whoami" -s h -l help -d 'Print help'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand access" -l unit -d 'As if it ran in this system unit, or in the control group of this path' -r
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand access" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand access" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand access" -s h -l help -d 'Print help'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand providers" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand providers" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand providers" -s h -l help -d 'Print help'

@@ -3,9 +3,9 @@
 use crate::broker::{Broker, KeyIx};
 use crate::event::{Ahead, Event, Granted, Settled, Usage};
 use crate::health::account::OnTrial;
-use crate::id::{AccountName, KeyId};
+use crate::id::{AccountName, KeyId, Uid};
 use crate::lease::Standing;
-use crate::limits::Moves;
+use crate::limits::{Meter, Moves};
 use crate::money::Usd;
 use crate::protocol::outcome::Outcome;
 use crate::session::Held;
@@ -23,6 +23,7 @@ impl Broker {
                 let key = self.key_ix(&lease.key);
                 self.keys[key].meter.adopt(lease.estimate);
                 self.global.adopt(lease.estimate);
+                self.caller(lease.caller).adopt(lease.estimate);
                 self.leases.load_open(lease.clone());
                 self.touch(key);
                 self.dirty.leases.push(lease.number);
@@ -35,7 +36,7 @@ impl Broker {
             Event::Expired { number, at } => self.apply_expired(*number, *at),
             Event::Recorded(recorded) => {
                 let key = self.key_ix(&recorded.key);
-                self.charge(key, recorded.usage.cost, recorded.at.wall.day());
+                self.charge(key, recorded.caller, recorded.usage.cost, recorded.at.wall.day());
                 let entry = Entry {
                     key: &recorded.key,
                     model: recorded.model.as_ref(),
@@ -73,6 +74,12 @@ impl Broker {
         }
     }
 
+    /// The meter of a caller, which changes now.
+    fn caller(&mut self, uid: Uid) -> &mut Meter {
+        self.dirty.callers.insert(uid);
+        self.callers.entry(uid).or_default()
+    }
+
     fn learn_account(&mut self, key: &KeyId, account: Option<AccountName>) {
         let key = self.key_ix(key);
         self.keys[key].learned = account;
@@ -94,6 +101,10 @@ impl Broker {
                     None => self.global.move_ahead(moves, emitted, durable),
                 }
             }
+            Ahead::Caller { uid, places, reserved } => {
+                let moves = Moves { places: *places, reserved: *reserved };
+                self.caller(*uid).move_ahead(moves, emitted, durable);
+            }
         }
     }
 
@@ -107,6 +118,7 @@ impl Broker {
             self.begin_trial(key, lease);
         }
         self.global.grant(lease.estimate, lease.at.steady);
+        self.caller(lease.caller).grant(lease.estimate, lease.at.steady);
         self.leases.grant(lease.clone());
         if lease.in_turn
             && let Some(provider) = self.providers.get_mut(&lease.key.provider)
@@ -126,11 +138,13 @@ impl Broker {
             let day = lease.at.wall.day();
             self.keys[key].meter.refund(lease.estimate, day);
             self.global.refund(lease.estimate, day);
+            self.caller(lease.caller).refund(lease.estimate, day);
             self.ledger.take_back(&lease.key, lease.model.as_ref(), lease.caller, lease.estimate, expired.charged);
         }
         if self.leases.settle(lease.number, settled.at.steady).is_some() {
             self.keys[key].meter.release(lease.estimate);
             self.global.release(lease.estimate);
+            self.caller(lease.caller).release(lease.estimate);
         }
         self.end_trial(key, lease.number);
         self.dirty.leases.push(lease.number);
@@ -138,6 +152,7 @@ impl Broker {
         if settled.outcome == Outcome::Cancelled {
             self.keys[key].meter.give_back(lease.at.steady);
             self.global.give_back(lease.at.steady);
+            self.caller(lease.caller).give_back(lease.at.steady);
             return;
         }
         if settled.outcome == Outcome::Ok {
@@ -146,7 +161,7 @@ impl Broker {
         if let Some(provider) = self.providers.get_mut(&lease.key.provider) {
             provider.breaker.note(settled.outcome, settled.at.steady);
         }
-        self.charge(key, settled.usage.cost, lease.at.wall.day());
+        self.charge(key, lease.caller, settled.usage.cost, lease.at.wall.day());
         let entry = Entry {
             key: &lease.key,
             model: settled.model.as_ref(),
@@ -166,18 +181,20 @@ impl Broker {
         let key = self.key_ix(&lease.key);
         self.keys[key].meter.release(lease.estimate);
         self.global.release(lease.estimate);
+        self.caller(lease.caller).release(lease.estimate);
         self.end_trial(key, number);
         let usage = Usage { cost: lease.estimate, ..Usage::default() };
-        self.charge(key, usage.cost, lease.at.wall.day());
+        self.charge(key, lease.caller, usage.cost, lease.at.wall.day());
         self.ledger.book(&Entry { key: &lease.key, model: lease.model.as_ref(), caller: lease.caller, outcome: Outcome::Ok, usage, at: at.wall });
         self.dirty.leases.push(number);
     }
 
     /// Books a cost against the limits of a day. A lease counts for the UTC day on which it was given: its estimate was
     /// checked against that day's limit, so no change of the clock in between can make it pass another day's.
-    fn charge(&mut self, key: KeyIx, cost: Usd, day: Day) {
+    fn charge(&mut self, key: KeyIx, caller: Uid, cost: Usd, day: Day) {
         self.keys[key].meter.charge(cost, day);
         self.global.charge(cost, day);
+        self.caller(caller).charge(cost, day);
         self.touch(key);
     }
 

@@ -9,6 +9,7 @@ use crate::health::account::OnTrial;
 use crate::health::breaker::Standing;
 use crate::health::{Against, Trial};
 use crate::id::{KeyId, ModelName, ProviderName};
+use crate::limits::Meter;
 use crate::limits::{NEVER, Spent};
 use crate::money::Usd;
 use crate::policy::{ChoicePer, ProviderPolicy};
@@ -22,6 +23,7 @@ use crate::time::{Now, Steady};
 /// A select that can be answered, and what follows from it before any key is looked at.
 pub(super) struct Query<'a> {
     pub(super) request: &'a Select,
+    pub(super) caller: &'a Caller,
     pub(super) now: Now,
     /// The providers to look at, in order.
     pub(super) chain: Vec<ProviderName>,
@@ -40,6 +42,8 @@ pub(super) struct Ask<'a> {
     model_disabled: bool,
     pub(super) estimate: Usd,
     exclude: &'a [KeyRef],
+    /// Whose limits count besides; none: nobody's.
+    caller: Option<&'a Caller>,
     now: Now,
 }
 
@@ -75,7 +79,11 @@ impl Broker {
     ///
     /// # Errors
     /// The provider, key or model is not known, or the request asks for what can't be.
-    pub(super) fn query<'a>(&self, caller: Caller, request: &'a Select, now: Now) -> Result<Query<'a>, ErrorReply> {
+    pub(super) fn query<'a>(&self, caller: &'a Caller, request: &'a Select, now: Now) -> Result<Query<'a>, ErrorReply> {
+        // Said of every provider alike, whether there is one of that name or not.
+        if !caller.may_use(&request.provider) {
+            return Err(ErrorReply::new(ErrorCode::Denied, format!("uid {} may not use the provider `{}`", caller.uid, request.provider)));
+        }
         let Some(provider) = self.providers.get(&request.provider) else {
             return Err(ErrorReply::new(ErrorCode::UnknownProvider, format!("no provider `{}` is configured", request.provider)));
         };
@@ -99,7 +107,9 @@ impl Broker {
         let session = request.session.as_ref().map(|name| SessionId { provider: request.provider.clone(), caller: caller.uid, name: name.clone() });
         let held = session.as_ref().filter(|_| only.is_none()).and_then(|session| self.sessions.key(session, now.steady));
         let held = held.and_then(|key| self.keys.find(key));
-        Ok(Query { request, now, chain: self.chain(request, now), only, session, held })
+        let mut chain = self.chain(request, now);
+        chain.retain(|provider| caller.may_use(provider));
+        Ok(Query { request, caller, now, chain, only, session, held })
     }
 
     /// The providers to look at, in order: the asked one, then those behind it in the fallback chain. One whose breaker
@@ -139,7 +149,14 @@ impl Broker {
             model => (model, false),
         };
         let estimate = estimated(query.request.estimate, || model.and_then(|model| self.policy.price(policy, model)));
-        Ask { model, model_disabled, estimate, exclude: query.request.exclude.as_deref().unwrap_or_default(), now: query.now }
+        Ask {
+            model,
+            model_disabled,
+            estimate,
+            exclude: query.request.exclude.as_deref().unwrap_or_default(),
+            caller: Some(query.caller),
+            now: query.now,
+        }
     }
 
     /// The key that is taken; none: none is eligible. The same `rng` gives the same key.
@@ -216,7 +233,14 @@ impl Broker {
         }
         self.global
             .check(self.global_limits(), ask.estimate, ask.now)
-            .map_err(|spent| against(spent, Reason::GlobalRateLimited, Reason::GlobalCostLimited))
+            .map_err(|spent| against(spent, Reason::GlobalRateLimited, Reason::GlobalCostLimited))?;
+        let limited = ask.caller.and_then(|caller| Some((self.callers.get(&caller.uid)?, caller.grants.limits)));
+        match limited {
+            Some((meter, limits)) => meter.check(limits, ask.estimate, ask.now),
+            // Of whom nothing was counted yet, an estimate alone may be too much.
+            None => ask.caller.map_or(Ok(()), |caller| Meter::default().check(caller.grants.limits, ask.estimate, ask.now)),
+        }
+        .map_err(|spent| against(spent, Reason::CallerRateLimited, Reason::CallerCostLimited))
     }
 
     /// Everything that can be against a key: what is against it by itself, then the limits over all keys.
@@ -263,7 +287,7 @@ impl Broker {
 
     /// When the key may be leased again, where it can't be now and time alone mends it.
     pub(super) fn free_at(&self, key: KeyIx, now: Now) -> Option<Steady> {
-        let ask = Ask { model: None, model_disabled: false, estimate: Usd::ZERO, exclude: &[], now };
+        let ask = Ask { model: None, model_disabled: false, estimate: Usd::ZERO, exclude: &[], caller: None, now };
         self.check(key, ask).err().and_then(|(_, until)| until)
     }
 

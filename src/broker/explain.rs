@@ -14,7 +14,7 @@ impl Broker {
     ///
     /// # Errors
     /// As `select`, but for a lack of eligible keys, which is an explanation.
-    pub fn explain(&self, caller: Caller, request: &Select, moment: &Moment<'_>) -> Result<Explanation, ErrorReply> {
+    pub fn explain(&self, caller: &Caller, request: &Select, moment: &Moment<'_>) -> Result<Explanation, ErrorReply> {
         let query = self.query(caller, request, moment.now)?;
         let rng = moment.rng.clone().fork();
         let choice = self.choose(&query, &rng);

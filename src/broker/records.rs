@@ -69,6 +69,7 @@ pub(super) struct Dirty {
     pub(super) meters: BTreeSet<KeyIx>,
     pub(super) health: BTreeSet<KeyIx>,
     pub(super) accounts: BTreeSet<AccountIx>,
+    pub(super) callers: BTreeSet<Uid>,
     /// A number stands here as often as its lease changed: noting it is on the way of each select and report.
     pub(super) leases: Vec<u64>,
     /// Leases that the store has a record of; not a change, but what is known of the store.
@@ -138,6 +139,9 @@ impl Broker {
             let record = KeyRecord { meter: entry.meter.clone(), last_used: entry.last_used, learned: entry.learned.clone() };
             put(Shelf::Counters, named('k', &entry.id), encode(&record));
         }
+        for (uid, meter) in dirty.callers.iter().filter_map(|uid| Some((uid, self.callers.get(uid)?))) {
+            put(Shelf::Counters, caller_key(*uid), encode(meter));
+        }
         for entry in dirty.health.iter().map(|key| &self.keys[*key]) {
             put(Shelf::States, named('k', &entry.id), encode(&entry.health));
         }
@@ -182,6 +186,7 @@ impl Broker {
         self.dirty.meters.extend(self.keys.all());
         self.dirty.health.extend(self.keys.all());
         self.dirty.accounts.extend(self.accounts.all());
+        self.dirty.callers.extend(self.callers.keys().copied());
         let numbers: Vec<u64> = self.leases.numbers().collect();
         self.dirty.leases.extend(self.dirty.stored.iter().copied());
         self.dirty.leases.extend(numbers);
@@ -217,6 +222,10 @@ impl Broker {
         self.leases.recover(now.steady);
         self.orphans_until = Some(now.steady.after(lease_ttl));
         self.global.recover(now, lease_ttl);
+        for (uid, meter) in &mut self.callers {
+            meter.recover(now, lease_ttl);
+            self.dirty.callers.insert(*uid);
+        }
         for key in self.keys.all() {
             self.keys[key].meter.recover(now, lease_ttl);
             self.dirty.meters.insert(key);
@@ -233,6 +242,10 @@ impl Broker {
     pub fn rest(&mut self) {
         self.leases.rest();
         self.global.rest();
+        for (uid, meter) in &mut self.callers {
+            meter.rest();
+            self.dirty.callers.insert(*uid);
+        }
         for key in self.keys.all() {
             self.keys[key].meter.rest();
             self.dirty.meters.insert(key);
@@ -244,6 +257,10 @@ impl Broker {
         let damaged = DamagedRecord { shelf: record.shelf };
         match (record.shelf, record.key.split_first()) {
             (Shelf::Counters, Some((b'g', []))) => self.global = decode(record)?,
+            (Shelf::Counters, Some((b'u', uid))) => {
+                let uid = u32::from_be_bytes(uid.try_into().map_err(|_| damaged)?);
+                self.callers.insert(Uid(uid), decode(record)?);
+            }
             (Shelf::Counters, Some((b'k', name))) => {
                 let kept: KeyRecord = decode(record)?;
                 let key = self.key_ix(&key_id(name).ok_or(damaged)?);
@@ -309,6 +326,12 @@ impl Broker {
         }
         Ok(())
     }
+}
+
+fn caller_key(uid: Uid) -> Vec<u8> {
+    let mut key = vec![b'u'];
+    key.extend_from_slice(&uid.0.to_be_bytes());
+    key
 }
 
 fn session_key(session: &SessionId) -> Vec<u8> {

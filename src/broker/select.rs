@@ -6,6 +6,7 @@ use crate::broker::waiting::Ticket;
 use crate::broker::{Broker, KeyIx, Moment};
 use crate::event::{Ahead, Event, Granted, SessionId};
 use crate::health::breaker::Standing;
+use crate::limits::{Limits, Meter};
 use crate::money::Usd;
 use crate::protocol::error::{ErrorCode, ErrorReply, KeyRefusal};
 use crate::protocol::request::Select;
@@ -43,7 +44,7 @@ impl Broker {
     ///
     /// # Errors
     /// The provider, key or model is not known, or no key is eligible: then every key is named with its reason.
-    pub fn select(&mut self, caller: Caller, request: &Select, moment: &mut Moment<'_>) -> Result<Grant, ErrorReply> {
+    pub fn select(&mut self, caller: &Caller, request: &Select, moment: &mut Moment<'_>) -> Result<Grant, ErrorReply> {
         self.serve(moment);
         self.durable = moment.durable;
         let query = self.query(caller, request, moment.now)?;
@@ -58,7 +59,7 @@ impl Broker {
     ///
     /// # Errors
     /// As [`Broker::select`], or the queue is full.
-    pub fn select_or_wait(&mut self, caller: Caller, request: &Select, moment: &mut Moment<'_>) -> Result<Selected, ErrorReply> {
+    pub fn select_or_wait(&mut self, caller: &Caller, request: &Select, moment: &mut Moment<'_>) -> Result<Selected, ErrorReply> {
         let refusal = match self.select(caller, request, moment) {
             Ok(grant) => return Ok(Selected::Granted(grant)),
             Err(refusal) => refusal,
@@ -77,18 +78,18 @@ impl Broker {
         &mut self,
         choice: Choice,
         session: Option<SessionId>,
-        caller: Caller,
+        caller: &Caller,
         request: &Select,
         moment: &Moment<'_>,
     ) -> Result<Grant, ErrorReply> {
         if self.leases.open_count() >= OPEN_MAX {
             return Err(ErrorReply::new(ErrorCode::Overloaded, format!("{OPEN_MAX} leases are open: report them, or let them run out")));
         }
-        if moment.stalled && (choice.trial || self.needs_store(choice.key, choice.estimate)) {
+        if moment.stalled && (choice.trial || self.needs_store(choice.key, caller, choice.estimate)) {
             return Err(ErrorReply::new(ErrorCode::Internal, "the store can't be written, and it must hear of this lease first"));
         }
         let lease = self.lease_of(&choice, caller, request, moment.now);
-        let grant = self.grant(choice.key, lease);
+        let grant = self.grant(choice.key, caller, lease);
         if let Some(provider) = self.providers.get_mut(&grant.lease.key.provider)
             && matches!(provider.breaker.standing(moment.now.steady), Standing::HalfOpen(trial) if self.leases.is_none_open(trial))
         {
@@ -103,7 +104,7 @@ impl Broker {
         Ok(grant)
     }
 
-    fn lease_of(&self, choice: &Choice, caller: Caller, request: &Select, now: Now) -> Granted {
+    fn lease_of(&self, choice: &Choice, caller: &Caller, request: &Select, now: Now) -> Granted {
         let id = self.keys[choice.key].id.clone();
         Granted {
             strategy: choice.strategy,
@@ -121,15 +122,19 @@ impl Broker {
     }
 
     /// Must a horizon move before a lease with this estimate?
-    fn needs_store(&self, key: KeyIx, estimate: Usd) -> bool {
-        let (limits, global, durable) = (self.keys[key].limits(), self.global_limits(), self.durable);
-        let key = &self.keys[key].meter;
-        let moves = self.leases.numbers_needed().is_some() || key.moves(limits, estimate).is_some() || self.global.moves(global, estimate).is_some();
-        moves || self.leases.must_wait(durable) || key.must_wait(limits, durable) || self.global.must_wait(global, durable)
+    fn needs_store(&self, key: KeyIx, caller: &Caller, estimate: Usd) -> bool {
+        let none = Meter::default();
+        let meters = [
+            (&self.keys[key].meter, self.keys[key].limits()),
+            (&self.global, self.global_limits()),
+            (self.callers.get(&caller.uid).unwrap_or(&none), caller.grants.limits),
+        ];
+        let waits = |(meter, limits): (&Meter, Limits)| meter.moves(limits, estimate).is_some() || meter.must_wait(limits, self.durable);
+        self.leases.numbers_needed().is_some() || self.leases.must_wait(self.durable) || meters.into_iter().any(waits)
     }
 
     /// Moves the horizons where they must move, then gives the lease.
-    fn grant(&mut self, key: KeyIx, lease: Granted) -> Grant {
+    fn grant(&mut self, key: KeyIx, caller: &Caller, lease: Granted) -> Grant {
         let (limits, global) = (self.keys[key].limits(), self.global_limits());
         let last_used = self.keys[key].last_used;
         if let Some(until) = self.leases.numbers_needed() {
@@ -141,6 +146,9 @@ impl Broker {
         if let Some(moves) = self.global.moves(global, lease.estimate) {
             self.emit(Event::Ahead(Ahead::Meter { key: None, places: moves.places, reserved: moves.reserved }));
         }
+        if let Some(moves) = self.callers.entry(caller.uid).or_default().moves(caller.grants.limits, lease.estimate) {
+            self.emit(Event::Ahead(Ahead::Caller { uid: caller.uid, places: moves.places, reserved: moves.reserved }));
+        }
         self.emit(Event::Granted(lease.clone()));
         self.selects += 1;
         let durable = self.durable;
@@ -148,7 +156,8 @@ impl Broker {
         let must_wait = lease.trial
             || self.leases.must_wait(durable)
             || self.keys[key].meter.must_wait(limits, durable)
-            || self.global.must_wait(global, durable);
+            || self.global.must_wait(global, durable)
+            || self.callers.get(&caller.uid).is_some_and(|meter| meter.must_wait(caller.grants.limits, durable));
         let base_url = self.providers.get(&lease.key.provider).map(|provider| provider.policy.base_url.clone()).unwrap_or_default();
         let expires = lease.at.wall_at(lease.expires);
         Grant { lease, base_url, last_used, expires, must_wait }

@@ -52,7 +52,7 @@ impl Broker {
     ///
     /// # Errors
     /// The lease is not known, or is not the caller's.
-    pub fn report(&mut self, caller: Caller, lease: &Granted, told: &Told, moment: &mut Moment<'_>) -> Result<Reported, ErrorReply> {
+    pub fn report(&mut self, caller: &Caller, lease: &Granted, told: &Told, moment: &mut Moment<'_>) -> Result<Reported, ErrorReply> {
         self.durable = moment.durable;
         if !Self::may_settle(caller, lease) {
             return Err(not_yours());
@@ -87,8 +87,15 @@ impl Broker {
                 self.keys[key].provider_limits.said(lease.model.as_ref(), requests, tokens, nothing_for, moment.now);
             }
         }
-        let sign =
-            Sign { outcome: told.outcome, model: lease.model.as_ref(), given: lease.at.steady, retry_after: told.retry_after, scope: told.scope };
+        // Of a model's quota the caller may tell after the select which model it asked.
+        let meant = told.model.as_ref().filter(|_| !told.versioned && told.scope == Scope::Model);
+        let sign = Sign {
+            outcome: told.outcome,
+            model: lease.model.as_ref().or(meant),
+            given: lease.at.steady,
+            retry_after: told.retry_after,
+            scope: told.scope,
+        };
         self.take_sign(key, &sign, moment);
         self.raise_key_alert(key, moment.now);
         self.raise_global_alert(moment.now);
@@ -107,7 +114,7 @@ impl Broker {
     ///
     /// # Errors
     /// The lease is not open, or is not the caller's.
-    pub fn renew(&mut self, caller: Caller, lease: &Granted, moment: &Moment<'_>) -> Result<Grant, ErrorReply> {
+    pub fn renew(&mut self, caller: &Caller, lease: &Granted, moment: &Moment<'_>) -> Result<Grant, ErrorReply> {
         self.durable = moment.durable;
         if !Self::may_settle(caller, lease) {
             return Err(not_yours());
@@ -136,8 +143,24 @@ impl Broker {
     ///
     /// # Errors
     /// The provider or the key is not known.
-    pub fn record(&mut self, caller: Caller, record: &Record, moment: &mut Moment<'_>) -> Result<Reported, ErrorReply> {
+    pub fn record(&mut self, caller: &Caller, record: &Record, moment: &mut Moment<'_>) -> Result<Reported, ErrorReply> {
+        let reported = self.book(caller, record, moment)?;
+        let key = self.known_key(&KeyId { provider: record.provider.clone(), key: record.key_name.clone() })?;
+        let outcome = record.outcome.unwrap_or(Outcome::Ok);
+        let sign = Sign { outcome, model: record.model.as_ref(), given: moment.now.steady, retry_after: None, scope: Scope::Usual };
+        self.take_sign(key, &sign, moment);
+        Ok(Reported { state: self.state_for(key, record.model.as_ref(), moment.now), ..reported })
+    }
+
+    /// Books usage that had no lease, without what it says of the key.
+    ///
+    /// # Errors
+    /// The provider or the key is not known.
+    pub fn book(&mut self, caller: &Caller, record: &Record, moment: &mut Moment<'_>) -> Result<Reported, ErrorReply> {
         self.durable = moment.durable;
+        if !caller.may_use(&record.provider) {
+            return Err(ErrorReply::new(ErrorCode::Denied, format!("uid {} may not use the provider `{}`", caller.uid, record.provider)));
+        }
         let id = KeyId { provider: record.provider.clone(), key: record.key_name.clone() };
         let key = self.known_key(&id)?;
         let told = Told::recorded(record)?;
@@ -145,11 +168,6 @@ impl Broker {
         let outcome = told.outcome;
         self.emit(Event::Recorded(Recorded { key: id, caller: caller.uid, outcome, model: record.model.clone(), usage, at: moment.now }));
         self.reports += 1;
-        self.take_sign(
-            key,
-            &Sign { outcome, model: record.model.as_ref(), given: moment.now.steady, retry_after: None, scope: Scope::Usual },
-            moment,
-        );
         self.raise_key_alert(key, moment.now);
         self.raise_global_alert(moment.now);
         Ok(self.reported(key, &usage, record.model.as_ref(), false, moment.now))
@@ -175,16 +193,21 @@ impl Broker {
         let counted = usage::Usage { input, cached, written: told.written_tokens.unwrap_or(0), output, cost: None, summed: told.summed };
         let cost = told.cost.or_else(|| price.map(|price| price.cost(&counted)));
         let used = told.outcome == Outcome::Ok || input > 0 || output > 0;
+        // An answer that was to be read for its tokens and tells none may have cost anything.
+        let cost = cost.filter(|_| !told.uncounted);
         Usage { input_tokens: input, output_tokens: output, cached_tokens: cached, cost: cost.unwrap_or(Usd::ZERO), unpriced: cost.is_none() && used }
+    }
+
+    /// The state of a key as it is for a model.
+    fn state_for(&self, key: KeyIx, model: Option<&ModelName>, now: Now) -> KeyState {
+        let (state, ..) = self.state_of(key, now);
+        let aside = matches!(self.keys[key].health.check(model, now.steady), Err((Reason::CoolingDown, _)));
+        if state.is_healthy() && aside { KeyState::CoolingDown } else { state }
     }
 
     fn reported(&self, key: KeyIx, usage: &Usage, model: Option<&ModelName>, duplicate: bool, now: Now) -> Reported {
         let id = self.keys[key].id.clone();
-        let (mut state, ..) = self.state_of(key, now);
-        let aside = matches!(self.keys[key].health.check(model, now.steady), Err((Reason::CoolingDown, _)));
-        if state.is_healthy() && aside {
-            state = KeyState::CoolingDown;
-        }
+        let state = self.state_for(key, model, now);
         Reported { provider: id.provider, key_name: id.key, cost_usd: usage.cost, priced: !usage.unpriced, duplicate, state }
     }
 
@@ -258,7 +281,7 @@ impl Broker {
 
     /// The account's quota of one model is spent: its keys are set aside for that model.
     fn model_spent(&mut self, account: AccountIx, model: &ModelName, given: Steady, interval: Duration, now: Now) {
-        let members: Vec<KeyIx> = self.keys.all().filter(|key| self.keys[*key].account == account).collect();
+        let members: Vec<KeyIx> = self.keys.all().filter(|key| self.keys[*key].account == account && self.keys[*key].policy.is_some()).collect();
         for key in members {
             let mut health = self.keys[key].health.clone();
             health.model_spent(model, given, interval, now);

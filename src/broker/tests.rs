@@ -9,10 +9,11 @@ mod world;
 
 use std::time::Duration;
 
-use crate::broker::tests::world::{ADMIN, World, key, openai, policy, usd};
+use crate::broker::tests::world::{World, admin, key, openai, policy, usd};
 use crate::catalogue::classify::Scope;
 use crate::health::checked::{Checked, Contact};
 use crate::id::KeyId;
+use crate::limits::Limits;
 use crate::policy::ChoicePer;
 use crate::protocol::error::{ErrorCode, Reason};
 use crate::protocol::outcome::Outcome;
@@ -305,6 +306,57 @@ fn what_is_left_of_a_keys_money_is_shown_until_its_secret_changes() {
 }
 
 #[test]
+fn a_callers_own_limits_count_over_all_keys_and_survive_a_crash() {
+    let mut world = World::new(policy(vec![openai(&[key("a"), key("b")])]));
+    let limits = Limits { rate: Some(3), cost: Some(usd(1.0)) };
+    let bounded = |uid| world::limited(uid, limits, None);
+    for expected in ["a", "b", "a"] {
+        assert_eq!(world.select_as(bounded(7), &any()).unwrap().lease.key.key.as_str(), expected);
+    }
+    let refused = world.select_as(bounded(7), &any()).unwrap_err();
+    assert_eq!((refused.code, refused.keys[0].reason), (ErrorCode::NoKeyAvailable, Reason::CallerRateLimited));
+    assert!(refused.retry_after_ms.is_some());
+    // Another user has limits of its own, and who has none is not counted against any.
+    let other = world.select_as(bounded(8), &any()).unwrap();
+    assert!(world.select(&any()).is_ok());
+    world.crash();
+    assert_eq!(world.select_as(bounded(7), &any()).unwrap_err().keys[0].reason, Reason::CallerRateLimited);
+    // A crash may cost places and gives none back.
+    let left = (0..5).take_while(|_| world.select_as(bounded(8), &any()).is_ok()).count();
+    assert!(left <= 2, "{left}");
+    world.pass(Duration::from_secs(3660));
+    let estimate = Some(Estimate { cost_usd: Some(usd(0.7)), ..Estimate::default() });
+    assert!(world.select_as(bounded(8), &Select { estimate, ..any() }).is_ok());
+    let refused = world.select_as(bounded(8), &Select { estimate, ..any() }).unwrap_err();
+    assert_eq!(refused.keys[0].reason, Reason::CallerCostLimited);
+    world.report_as(world::client(8), &other, Outcome::Cancelled).unwrap();
+    world.checkpoint();
+    world.restart();
+    assert_eq!(world.select_as(bounded(8), &Select { estimate, ..any() }).unwrap_err().keys[0].reason, Reason::CallerCostLimited);
+    world.pass(Duration::from_secs(86_400));
+    assert!(world.select_as(bounded(8), &Select { estimate, ..any() }).is_ok());
+}
+
+#[test]
+fn a_caller_gets_keys_of_its_own_providers_alone_and_learns_of_no_other() {
+    let mut other = openai(&[key("o")]);
+    other.name = "other".parse().unwrap();
+    let mut rules = policy(vec![openai(&[key("a")]), other]);
+    rules.fallback_chain = vec!["openai".parse().unwrap(), "other".parse().unwrap()];
+    let mut world = World::new(rules);
+    let bounded = || world::limited(7, Limits::default(), Some(vec!["openai".parse().unwrap()]));
+    for name in ["other", "there-is-none"] {
+        let refused = world.select_as(bounded(), &Select::any(name.parse().unwrap())).unwrap_err();
+        assert_eq!((refused.code, refused.message), (ErrorCode::Denied, format!("uid 7 may not use the provider `{name}`")));
+    }
+    world.disable("a", None);
+    // It falls back to nothing that it may not use.
+    let refused = world.select_as(bounded(), &any()).unwrap_err();
+    assert_eq!((refused.code, refused.keys.len()), (ErrorCode::NoKeyAvailable, 1));
+    assert_eq!(world.select(&any()).unwrap().lease.key.provider.as_str(), "other");
+}
+
+#[test]
 fn an_expired_lease_charges_its_estimate_and_a_late_report_replaces_it() {
     let mut world = World::new(policy(vec![openai(&[key("a")])]));
     let estimate = Some(Estimate { cost_usd: Some(usd(2.0)), ..Estimate::default() });
@@ -316,7 +368,7 @@ fn an_expired_lease_charges_its_estimate_and_a_late_report_replaces_it() {
     world.crash();
     world.report_cost(&grant, usd(0.5));
     assert_eq!(world.row("a").cost_today_usd, usd(0.5));
-    let total = world.broker.ledger().answer(&Default::default()).unwrap().total;
+    let total = world.broker.ledger().answer(&Default::default(), &|_| true).unwrap().total;
     assert_eq!((total.requests, total.cost_usd), (1, usd(0.5)));
     assert!(world.report_cost(&grant, usd(0.5)).duplicate);
     assert_eq!(world.row("a").cost_today_usd, usd(0.5));
@@ -331,7 +383,7 @@ fn a_cancelled_lease_gives_back_its_place_and_its_estimate() {
     assert_eq!(world.select(&any()).unwrap_err().keys[0].reason, Reason::RateLimited);
     world.report(&grant, Outcome::Cancelled);
     assert!(world.select(&any()).is_ok());
-    assert_eq!(world.broker.ledger().answer(&Default::default()).unwrap().total.requests, 0);
+    assert_eq!(world.broker.ledger().answer(&Default::default(), &|_| true).unwrap().total.requests, 0);
 }
 
 #[test]
@@ -362,7 +414,7 @@ fn only_the_caller_of_a_lease_or_an_admin_may_report_it() {
     let grant = world.select(&any()).unwrap();
     let refused = world.report_as(world::client(7), &grant, Outcome::Ok).unwrap_err();
     assert_eq!(refused.code, ErrorCode::Denied);
-    assert!(world.report_as(ADMIN, &grant, Outcome::Ok).is_ok());
+    assert!(world.report_as(admin(), &grant, Outcome::Ok).is_ok());
 }
 
 #[test]
@@ -451,7 +503,7 @@ fn usage_without_a_lease_is_recorded_and_unpriced_usage_is_counted() {
     let priced = world.record(&Record { cost_usd: Some(usd(0.25)), ..record }).unwrap();
     assert_eq!((priced.priced, priced.cost_usd), (true, usd(0.25)));
     world.crash();
-    assert_eq!(world.broker.ledger().answer(&Default::default()).unwrap().total.requests, 2);
+    assert_eq!(world.broker.ledger().answer(&Default::default(), &|_| true).unwrap().total.requests, 2);
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub struct Told {
     pub cached_tokens: Option<u64>,
     /// Input tokens that the provider wrote to its cache.
     pub written_tokens: Option<u64>,
+    /// Was there an answer that tells no tokens?
+    pub uncounted: bool,
     /// Are the tokens those of many requests?
     pub summed: bool,
     /// What it cost, where somebody knows better than the price list.
@@ -45,14 +47,14 @@ pub struct Told {
     pub left: Option<Left>,
 }
 
-/// What an error means that an answer with status 200 ends with. Its own status, where it has one, is in it.
-fn failed_midway(provider: &Provider, failure: &serde_json::Value) -> Outcome {
+/// The error that an answer with status 200 ends with, as an answer of its own: its status, where it has one, is in it.
+fn ended_with(failure: &serde_json::Value) -> Answer {
     let text = failure.to_string();
     let status = match Answer::new(200, [], text.as_bytes()).status() {
         200 => 500,
         inner => inner,
     };
-    judge(provider, &Answer::new(status, [], text.as_bytes())).outcome.unwrap_or(Outcome::ServerError)
+    Answer::new(status, [], text.as_bytes())
 }
 
 impl Told {
@@ -75,6 +77,7 @@ impl Told {
             cached_tokens: report.cached_tokens.or(told.cached_tokens),
             cost: report.cost_usd.or(told.cost),
             retry_after: report.retry_after_ms.map(Duration::from_millis).or(told.retry_after),
+            uncounted: told.uncounted && report.input_tokens.is_none() && report.output_tokens.is_none() && report.cost_usd.is_none(),
             ..told
         };
         told.sensible()
@@ -109,6 +112,7 @@ impl Told {
             output_tokens: None,
             cached_tokens: None,
             written_tokens: None,
+            uncounted: false,
             summed: false,
             cost: None,
             retry_after: None,
@@ -125,17 +129,22 @@ impl Told {
         let answer = Answer::new(response.status, headers, body.as_bytes());
         let success = (200..300).contains(&answer.status()) && !answer.is_page();
         let reading = if success { usage::read_body(api, body) } else { usage::Reading::default() };
-        let judgement = judge(api, &answer);
-        let outcome = match (&reading.failure, judgement.outcome) {
-            // What was not the provider's API, such as a page of some gateway's, is taken for its failure and says nothing of a key.
-            (_, Some(_)) if answer.is_page() && !matches!(answer.status(), 401 | 429 | 500..) => Outcome::ServerError,
-            (Some(failure), None | Some(Outcome::Ok)) => failed_midway(api, failure),
-            (_, Some(outcome)) => outcome,
-            // A success need not be one JSON text: it may be a stream, or the end of one.
-            (_, None) if success => Outcome::Ok,
-            (_, None) => Outcome::ServerError,
+        let ended = reading.failure.as_ref().map(ended_with);
+        let whole = judge(api, &answer);
+        // An error at the end of a success is what came of it, with what it limits and how long it asks to wait.
+        let (answer_of_it, judgement) = match &ended {
+            Some(ended) if matches!(whole.outcome, None | Some(Outcome::Ok)) => (ended, judge(api, ended)),
+            _ => (&answer, whole),
         };
-        let retry_after = answer.retry_after();
+        let outcome = match judgement.outcome {
+            // What was not the provider's API, such as a page of some gateway's, is taken for its failure and says nothing of a key.
+            Some(_) if answer.is_page() && !matches!(answer.status(), 401 | 429 | 500..) => Outcome::ServerError,
+            Some(outcome) => outcome,
+            // A success need not be one JSON text: it may be a stream, or the end of one.
+            None if success && ended.is_none() => Outcome::Ok,
+            None => Outcome::ServerError,
+        };
+        let retry_after = answer.retry_after().or_else(|| answer_of_it.retry_after());
         // The provider's word on how long to wait goes before its limits.
         let left = answer.left(api).map(|left| Left { nothing_for: left.nothing_for.filter(|_| retry_after.is_none()), ..left });
         let usage = reading.usage;
@@ -145,6 +154,7 @@ impl Told {
             output_tokens: usage.map(|usage| usage.output),
             cached_tokens: usage.map(|usage| usage.cached),
             written_tokens: usage.map(|usage| usage.written),
+            uncounted: success && usage.is_none() && !body.trim().is_empty(),
             summed: usage.is_some_and(|usage| usage.summed),
             cost: usage.and_then(|usage| usage.cost),
             retry_after,
@@ -200,6 +210,21 @@ mod tests {
         assert_eq!((failed.outcome, failed.input_tokens, failed.model), (Outcome::Overloaded, Some(25), Some("claude".parse().unwrap())));
         let refused = told("openrouter", response(200, &[], "data: {\"error\":{\"code\":429,\"message\":\"slow down\"}}\n"));
         assert_eq!(refused.outcome, Outcome::RateLimited);
+        // What the error limits and how long it asks to wait is read as of any other.
+        let daily = r#"data: {"error":{"code":429,"message":"quota","details":[{"violations":[{"quotaId":"RequestsPerDayPerModel"}]},{"retryDelay":"22s"}]}}"#;
+        let spent = told("gemini", response(200, &[], daily));
+        assert_eq!((spent.outcome, spent.scope, spent.retry_after), (Outcome::QuotaExhausted, Scope::Model, Some(Duration::from_secs(22))));
+        let failed = "data: {\"type\":\"response.failed\",\"response\":{\"error\":{\"code\":\"server_error\",\"message\":\"no\"}}}\n";
+        assert_eq!(told("openai", response(200, &[], failed)).outcome, Outcome::ServerError);
+    }
+
+    #[test]
+    fn an_answer_without_counts_has_no_price_unless_the_caller_says_one() {
+        let silent = told("openai", response(200, &[], r#"{"data":[]}"#));
+        assert_eq!((silent.outcome, silent.uncounted), (Outcome::Ok, true));
+        let report = Report { input_tokens: Some(7), ..Report::answered("gl_x".parse().unwrap(), response(200, &[], r#"{"data":[]}"#)) };
+        assert!(!Told::of(&report, find("openai").unwrap()).unwrap().uncounted);
+        assert!(!told("openai", response(200, &[], "")).uncounted);
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub struct Served {
 struct Kind {
     provider: ProviderName,
     caller: Uid,
+    /// Which of its rules it came by.
+    rule: String,
     model: Option<ModelName>,
     key_name: Option<KeyName>,
     fallback: Option<bool>,
@@ -85,13 +87,14 @@ struct Blocked {
 }
 
 impl Kind {
-    fn of(caller: Caller, request: &Select) -> Self {
+    fn of(caller: &Caller, request: &Select) -> Self {
         let Select { provider, model, key_name, estimate, fallback, exclude, .. } = request;
         let mut exclude = exclude.clone().unwrap_or_default();
         exclude.sort_unstable();
         Self {
             provider: provider.clone(),
             caller: caller.uid,
+            rule: caller.grants.rule.clone(),
             model: model.clone(),
             key_name: key_name.clone(),
             fallback: *fallback,
@@ -114,14 +117,14 @@ impl Held {
 }
 
 impl Waiting {
-    fn join(&mut self, caller: Caller, request: &Select, now: Steady) -> Ticket {
+    fn join(&mut self, caller: &Caller, request: &Select, now: Steady) -> Ticket {
         let ticket = Ticket(self.next);
         self.next += 1;
         let kind = Kind::of(caller, request);
         let until = now.after(request.wait());
         self.ends.insert((until, ticket));
         self.kinds.insert(ticket, kind.clone());
-        self.lines.entry(kind).or_default().push_back(Waiter { ticket, caller, request: request.clone(), until });
+        self.lines.entry(kind).or_default().push_back(Waiter { ticket, caller: caller.clone(), request: request.clone(), until });
         ticket
     }
 
@@ -172,7 +175,7 @@ impl Waiting {
 }
 
 impl Broker {
-    pub(super) fn join(&mut self, caller: Caller, request: &Select, now: Now) -> Result<Ticket, ErrorReply> {
+    pub(super) fn join(&mut self, caller: &Caller, request: &Select, now: Now) -> Result<Ticket, ErrorReply> {
         if self.waiting.kinds.len() >= WAITING_MAX {
             return Err(ErrorReply::new(ErrorCode::Overloaded, format!("{WAITING_MAX} selects wait already: ask again later, without `wait_ms`")));
         }
@@ -208,8 +211,8 @@ impl Broker {
         let mut heads: BinaryHeap<Reverse<(Ticket, Kind, usize)>> = self.waiting.lines.iter().filter_map(first).collect();
         while let Some(Reverse((ticket, kind, place))) = heads.pop() {
             let Some(waiter) = self.waiting.lines.get(&kind).and_then(|line| line.get(place)) else { continue };
-            let (caller, request) = (waiter.caller, waiter.request.clone());
-            let next = match self.serve_one(caller, &request, moment) {
+            let (caller, request) = (waiter.caller.clone(), waiter.request.clone());
+            let next = match self.serve_one(&caller, &request, moment) {
                 Ok(result) => {
                     self.waiting.leave(ticket);
                     self.waiting.served.push(Served { ticket, result });
@@ -234,7 +237,7 @@ impl Broker {
     ///
     /// # Errors
     /// It can't be served now.
-    fn serve_one(&mut self, caller: Caller, request: &Select, moment: &mut Moment<'_>) -> Result<Result<Grant, ErrorReply>, Blocked> {
+    fn serve_one(&mut self, caller: &Caller, request: &Select, moment: &mut Moment<'_>) -> Result<Result<Grant, ErrorReply>, Blocked> {
         let (choice, session) = match self.query(caller, request, moment.now) {
             // What it asked for is gone.
             Err(refusal) => return Ok(Err(refusal)),
@@ -269,6 +272,10 @@ impl Broker {
             let (meter, limit) = match reason {
                 Reason::CostLimited => (&self.keys[key].meter, self.keys[key].limits().cost),
                 Reason::GlobalCostLimited => (&self.global, self.global_limits().cost),
+                Reason::CallerCostLimited => match self.callers.get(&query.caller.uid) {
+                    Some(meter) => (meter, query.caller.grants.limits.cost),
+                    None => continue,
+                },
                 _ => continue,
             };
             let estimate = self.estimate(key, query);
@@ -276,7 +283,7 @@ impl Broker {
                 blocked.only_too_much = true;
             } else if reason == Reason::CostLimited {
                 held.keys.insert(key);
-            } else {
+            } else if reason == Reason::GlobalCostLimited {
                 held.all = true;
             }
         }
@@ -285,7 +292,7 @@ impl Broker {
 
     fn send_away(&mut self, ticket: Ticket, now: Now) {
         let Some(waiter) = self.waiting.leave(ticket) else { return };
-        let refusal = match (self.query(waiter.caller, &waiter.request, now), &self.waiting.stuck) {
+        let refusal = match (self.query(&waiter.caller, &waiter.request, now), &self.waiting.stuck) {
             (Err(refusal), _) => refusal,
             (Ok(query), Some(stuck)) if self.considered(&query).any(|(_, against)| against.is_ok()) => stuck.clone(),
             (Ok(query), _) => self.refusal(&query),

@@ -183,7 +183,10 @@ pub fn read_body(provider: &Provider, body: &str) -> Reading {
     }
     let usage = joined(pieces.iter().map(|piece| of_piece(provider, piece)));
     let model = pieces.iter().find_map(|piece| MODELS.iter().find_map(|place| piece.pointer(place)?.as_str()));
-    let failure = pieces.iter().rfind(|piece| piece.get("error").is_some_and(is_something)).cloned();
+    let failure = pieces.iter().rfind(|piece| piece.get("error").is_some_and(is_something));
+    // A response of OpenAI's that failed has its error deeper.
+    let deeper = || pieces.iter().filter_map(|piece| piece.get("response")).rfind(|response| response.get("error").is_some_and(is_something));
+    let failure = failure.or_else(deeper).cloned();
     // What a batch used so far is told again at each look at it, and its results tell it once.
     if pieces.iter().any(|piece| piece.get("object").is_some_and(|object| object == "batch")) {
         return Reading::default();

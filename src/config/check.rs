@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use super::access;
 use super::fields::{self, Fields, GLOBAL, MASTER, TOP};
 use super::problem::Findings;
 use super::provider::{self, Provider};
@@ -23,6 +24,9 @@ pub(super) fn settings(root: &Node, base: &Path, findings: &mut Findings) -> Set
     if let Some(node) = top.child("global") {
         global(&Fields::open(node, "global", &GLOBAL, findings), &mut settings, findings);
     }
+    if let Some(node) = top.child("access") {
+        settings.access = Some(access::read(node, findings));
+    }
     if let Some(node) = top.child("master") {
         let master = Fields::open(node, "master", &MASTER, findings);
         settings.master = master.read("source", word(&MasterSetting::ALL), findings).unwrap_or_default();
@@ -36,6 +40,12 @@ pub(super) fn settings(root: &Node, base: &Path, findings: &mut Findings) -> Set
             settings.secrets.extend(secrets);
             settings.policy.providers.push(policy);
         }
+    }
+    for (number, unknown) in settings.access.iter().flat_map(|access| access.unknown_providers(&settings.policy)) {
+        findings.warn(
+            &format!("access.clients[{number}].providers"),
+            format_args!("there is no provider {}; it is passed over", quoted(unknown.as_str())),
+        );
     }
     let chain = top.child("global").and_then(|global| global.child("fallback_chain"));
     settings.policy.fallback_chain = fallback_chain(chain, &settings.policy, findings);
@@ -67,6 +77,7 @@ fn defaults() -> Settings {
         key_validation: true,
         audit_logging: true,
         key_timeout: Duration::from_secs(30),
+        access: None,
         misplaced: Vec::new(),
         warnings: Vec::new(),
     }

@@ -28,7 +28,7 @@ const fn field_or(name: &'static str, default: &'static str) -> Field {
 }
 
 /// The whole file.
-pub(super) const TOP: Section = Section { fields: &[field("providers"), field("global"), field("master")] };
+pub(super) const TOP: Section = Section { fields: &[field("providers"), field("global"), field("access"), field("master")] };
 
 /// `providers.P`
 pub(super) const PROVIDER: Section = Section {
@@ -112,6 +112,19 @@ pub(super) const LONG_CONTEXT: Section = Section {
         field("cache_write_cost_per_1k_tokens"),
     ],
 };
+
+/// `access`
+pub(super) const ACCESS: Section = Section { fields: &[field("admins"), field("clients")] };
+
+/// `access.admins`
+pub(super) const ADMINS: Section = Section { fields: &[field("users"), field("groups")] };
+
+/// `access.clients[]`
+pub(super) const CLIENT: Section =
+    Section { fields: &[field("match"), field("providers"), field("rate_limit"), field("cost_limit"), field_or("reveal", "true")] };
+
+/// `access.clients[].match`
+pub(super) const MATCH: Section = Section { fields: &[field("user"), field("group"), field("unit")] };
 
 /// `master`
 pub(super) const MASTER: Section = Section { fields: &[field_or("source", "auto")] };
@@ -232,19 +245,32 @@ mod tests {
         let comma = if section == "provider" && !field.is_empty() { "," } else { "" };
         let field = |of: &str| if section == of { field.to_owned() } else { String::new() };
         format!(
-            "providers: {{openai: {{{}{} api_keys: [{{name: a, {}}}], models: [{{name: m, {}}}], rotation: {{{}}}}}}}\nglobal: {{{}}}\nmaster: {{{}}}",
+            "providers: {{openai: {{{}{} api_keys: [{{name: a, {}}}], models: [{{name: m, {}}}], rotation: {{{}}}}}}}\nglobal: {{{}}}\naccess: {{admins: {{{}}}, clients: [{{match: {{user: bob}}, {}}}]}}\nmaster: {{{}}}",
             field("provider"),
             comma,
             field("key"),
             field("model"),
             field("rotation"),
             field("global"),
+            field("admins"),
+            field("client"),
             field("master"),
         )
     }
 
-    const SECTIONS: [(&str, Section); 7] =
-        [("top", TOP), ("provider", PROVIDER), ("key", KEY), ("model", MODEL), ("rotation", ROTATION), ("global", GLOBAL), ("master", MASTER)];
+    const SECTIONS: [(&str, Section); 11] = [
+        ("top", TOP),
+        ("provider", PROVIDER),
+        ("key", KEY),
+        ("model", MODEL),
+        ("rotation", ROTATION),
+        ("global", GLOBAL),
+        ("access", ACCESS),
+        ("admins", ADMINS),
+        ("client", CLIENT),
+        ("match", MATCH),
+        ("master", MASTER),
+    ];
 
     #[test]
     fn a_default_written_out_changes_nothing() {

@@ -7,7 +7,7 @@ use super::secrets::SecretSource;
 use super::{Settings, provider};
 use crate::id::KeyId;
 use crate::money::Usd;
-use crate::policy::{KeyPolicy, ModelPolicy, ProviderPolicy};
+use crate::policy::{AccessPolicy, KeyPolicy, ModelPolicy, ProviderPolicy, Who};
 use crate::time::span::Span;
 
 /// The effective configuration as YAML, every default filled in. It can be loaded again; a secret that stands as text in the
@@ -21,6 +21,9 @@ pub fn show(settings: &Settings) -> String {
         show_provider(&mut out, provider, settings);
     }
     show_global(&mut out, settings);
+    if let Some(access) = &settings.access {
+        show_access(&mut out, access);
+    }
     out.line(0, format_args!("master:"));
     out.field(2, "source", settings.master.name());
     out.0
@@ -46,6 +49,33 @@ fn show_global(out: &mut Out, settings: &Settings) {
     out.span(2, "health_check_interval", policy.health_check_interval);
     out.span(2, "key_timeout", settings.key_timeout);
     out.span(2, "lease_ttl", policy.lease_ttl);
+}
+
+fn show_access(out: &mut Out, access: &AccessPolicy) {
+    let names = |names: &[Who]| names.iter().map(|who| quote(&who.0)).collect::<Vec<_>>().join(", ");
+    out.line(0, format_args!("access:"));
+    out.line(2, format_args!("admins:"));
+    out.field(4, "users", format_args!("[{}]", names(&access.admin_users)));
+    out.field(4, "groups", format_args!("[{}]", names(&access.admin_groups)));
+    out.line(2, format_args!("clients:{}", if access.clients.is_empty() { " []" } else { "" }));
+    for rule in &access.clients {
+        out.line(4, format_args!("- match:"));
+        let matches = [
+            ("user", rule.user.as_ref().map(|who| who.0.as_str())),
+            ("group", rule.group.as_ref().map(|who| who.0.as_str())),
+            ("unit", rule.unit.as_deref()),
+        ];
+        for (name, value) in matches.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+            out.field(10, name, quote(value));
+        }
+        if let Some(providers) = &rule.providers {
+            let providers: Vec<String> = providers.iter().map(|name| quote(name.as_str())).collect();
+            out.field(6, "providers", format_args!("[{}]", providers.join(", ")));
+        }
+        out.limit(6, "rate_limit", rule.rate_limit);
+        out.limit(6, "cost_limit", rule.cost_limit.map(Usd::dollars));
+        out.field(6, "reveal", rule.reveal);
+    }
 }
 
 fn show_provider(out: &mut Out, provider: &ProviderPolicy, settings: &Settings) {

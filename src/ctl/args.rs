@@ -65,6 +65,7 @@ pub(crate) enum Command {
     Health,
     /// Show who the daemon takes you for, and what you may do
     Whoami,
+    Access(crate::ctl::access::Access),
     Providers(providers::Providers),
     Prices(prices::Prices),
     /// Let the daemon read its configuration again

@@ -55,7 +55,10 @@ fn failure(op: &'static str, error: Error) -> Failure {
     match error {
         Error::NoDaemon { tried } if tried.iter().any(|attempt| attempt.why == ErrorKind::PermissionDenied) => Failure::Refused {
             op,
-            reply: ErrorReply::new(ErrorCode::Denied, format!("tried {}: only root and the daemon's own user are served", places(&tried))),
+            reply: ErrorReply::new(
+                ErrorCode::Denied,
+                format!("tried {}: the socket does not let you in; `access` in the daemon's configuration says who is served", places(&tried)),
+            ),
         },
         Error::NoDaemon { tried } => Failure::NoDaemon { tried: places(&tried) },
         Error::Refused(reply) => Failure::Refused { op, reply },
@@ -87,6 +90,6 @@ mod tests {
         assert_eq!(failure("connect", Error::NoDaemon { tried: vec![missing.clone()] }).status(), 3);
         let denied = failure("connect", Error::NoDaemon { tried: vec![missing, closed] });
         assert_eq!(denied.status(), 4);
-        assert!(denied.to_string().ends_with("only root and the daemon's own user are served"), "{denied}");
+        assert!(denied.to_string().ends_with("`access` in the daemon's configuration says who is served"), "{denied}");
     }
 }

@@ -58,6 +58,7 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: Listener, phase: watch
                 }
             },
             Some(_) = serving.join_next() => {}
+            () = shared.audience.notified() => open(&shared, &listener),
             _ = ending.changed() => break,
         }
     }
@@ -78,6 +79,13 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: Listener, phase: watch
     }
 }
 
+/// Lets those connect whom the rules may let in.
+pub(crate) fn open(shared: &Shared, listener: &Listener) {
+    if let Err(why) = listener.open_to(shared.live().access.audience()) {
+        tracing::error!(error = %why, "the socket can't be opened to those whom `access` lets in");
+    }
+}
+
 /// Errors that end with one caller: it left, or the kernel does not name it. Of others, such as a lack of descriptors, the
 /// next attempt would only find the same.
 fn is_the_callers(why: &io::Error) -> bool {
@@ -85,7 +93,7 @@ fn is_the_callers(why: &io::Error) -> bool {
 }
 
 async fn serve(shared: Arc<Shared>, stream: Stream, peer: Peer, most: u64, phase: watch::Receiver<Phase>) {
-    let asker = Asker { caller: shared.access.admit(peer.uid), gid: peer.gid, pid: peer.pid };
+    let asker = Asker { caller: shared.live().access.admit(&peer), peer: Arc::new(peer) };
     let open = shared.connections.fetch_add(1, Ordering::AcqRel);
     let (reader, writer) = stream.split();
     let mut connection = Connection::new(Arc::clone(&shared), asker, writer);

@@ -13,7 +13,7 @@ use crate::daemon::safe::{KeySettings, Origin, Safe, seal};
 use crate::daemon::state::{Core, Live, Shared};
 use crate::id::{KeyId, ProviderName};
 use crate::money::{USD_MAX, Usd};
-use crate::platform::{Phase, notify};
+use crate::platform::{self, Phase, notify};
 use crate::policy::{ChoicePer, Policy, ProviderPolicy, RATES, WEIGHTS};
 use crate::probe::Prober;
 use crate::protocol::error::{ErrorCode, ErrorReply};
@@ -22,7 +22,7 @@ use crate::protocol::request::KeySet;
 use crate::time::clock::Clock;
 
 /// Does an act that must be durable, and tells the audit log of it.
-pub(crate) fn act(shared: &Arc<Shared>, asker: Asker, name: &str, key: &KeyId, act: impl FnOnce(&mut Core) -> Result<(), ErrorReply>) -> Answer {
+pub(crate) fn act(shared: &Arc<Shared>, asker: &Asker, name: &str, key: &KeyId, act: impl FnOnce(&mut Core) -> Result<(), ErrorReply>) -> Answer {
     let mut core = shared.lock();
     let result = core.writable().and_then(|()| act(&mut core));
     core.serve(shared);
@@ -35,12 +35,12 @@ pub(crate) fn act(shared: &Arc<Shared>, asker: Asker, name: &str, key: &KeyId, a
     answer
 }
 
-pub(crate) fn audit(shared: &Shared, asker: Asker, act: &str, key: Option<&KeyId>, result: &Result<(), ErrorReply>) {
+pub(crate) fn audit(shared: &Shared, asker: &Asker, act: &str, key: Option<&KeyId>, result: &Result<(), ErrorReply>) {
     if !shared.live().settings.audit_logging {
         return;
     }
     let result = result.as_ref().map_or_else(|refused| refused.code.name(), |()| "done");
-    tracing::info!(target: "gollm::audit", uid = %asker.caller.uid, pid = asker.pid, act, key = key.map(tracing::field::display), result, "admin");
+    tracing::info!(target: "gollm::audit", uid = %asker.caller.uid, pid = asker.peer.pid, act, key = key.map(tracing::field::display), result, "admin");
 }
 
 fn refused(message: String) -> ErrorReply {
@@ -291,18 +291,13 @@ pub(crate) async fn reload(shared: Arc<Shared>, asker: Option<Asker>) -> Reply {
         Err(why) => {
             tracing::error!(error = %why, "the configuration was not reloaded: nothing was changed");
             let live = shared.live();
-            shared.set_live(Live {
-                settings: Arc::clone(&live.settings),
-                prober: Arc::clone(&live.prober),
-                warnings: live.warnings.clone(),
-                refused: Some(why.clone()),
-            });
+            shared.set_live(Live { refused: Some(why.clone()), ..Live::clone(&live) });
             Reply::Error(refused(format!("the configuration does not load, nothing was changed:\n{why}")))
         }
     };
     if let Some(asker) = asker {
         let result = if let Reply::Error(refused) = &reply { Err(refused.clone()) } else { Ok(()) };
-        audit(&shared, asker, "reload", None, &result);
+        audit(&shared, &asker, "reload", None, &result);
     }
     reply
 }
@@ -315,10 +310,12 @@ fn take_up(shared: &Shared, mut settings: Settings, prober: Prober) -> tokio::sy
     if before.settings.encrypt_keys != settings.encrypt_keys || before.settings.master != settings.master {
         warnings.push("`encrypt_keys` and `master` take effect when gollmd is restarted".to_owned());
     }
+    let (access, unknown) = platform::access(settings.access.as_ref());
+    warnings.extend(unknown);
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    shared.set_live(Live { settings: Arc::new(settings), prober: Arc::new(prober), warnings, refused: None });
+    shared.set_live(Live { settings: Arc::new(settings), access: Arc::new(access), prober: Arc::new(prober), warnings, refused: None });
     tracing::info!("the configuration was reloaded");
     core.serve(shared);
     core.until_durable(shared)

@@ -7,17 +7,19 @@ use std::time::Duration;
 
 use tokio::sync::oneshot::error::RecvError;
 
-use crate::access::Caller;
+use crate::access::{Caller, whole_path};
 use crate::broker::{Broker, Moment, Told};
 use crate::catalogue;
 use crate::daemon::leasing::Held;
 use crate::daemon::state::{Durable, Shared, TICK_AWAITED};
 use crate::daemon::{admin, checker, leasing, status};
+use crate::endpoint::listen::{Cgroup, Peer};
 use crate::id::KeyId;
+use crate::platform;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::outcome::Outcome;
-use crate::protocol::reply::{Reply, Reported, You};
-use crate::protocol::request::{Op, Renew, Report, Select, Statistics};
+use crate::protocol::reply::{self, Reply, Reported, Role, You};
+use crate::protocol::request::{self, Op, Renew, Report, Select, Statistics};
 use crate::time::clock::Clock;
 use crate::usage::TooManyRows;
 
@@ -47,11 +49,10 @@ impl From<Reply> for Handed {
 }
 
 /// Who asks: what the kernel says of the peer, and what that makes it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Asker {
     pub(crate) caller: Caller,
-    pub(crate) gid: u32,
-    pub(crate) pid: Option<i32>,
+    pub(crate) peer: Arc<Peer>,
 }
 
 impl Answer {
@@ -92,36 +93,35 @@ pub(crate) fn if_durable(reply: Reply, durable: Result<Result<(), String>, RecvE
 }
 
 /// Answers a request.
-pub(crate) fn answer(shared: &Arc<Shared>, asker: Asker, op: Op) -> Answer {
+pub(crate) fn answer(shared: &Arc<Shared>, asker: &Asker, op: Op) -> Answer {
+    let caller = &asker.caller;
     if !asker.caller.may(&op) {
-        tracing::warn!(target: "gollm::audit", uid = %asker.caller.uid, pid = asker.pid, act = op.name(), result = "denied", "denied");
-        return Answer::Now(Reply::Error(ErrorReply::new(
-            ErrorCode::Denied,
-            format!("uid {} may not ask for `{}`: only root and the daemon's own user are served", asker.caller.uid, op.name()),
-        )));
+        return Answer::Now(Reply::Error(denied(asker, &op)));
     }
     match op {
         Op::Whoami => Answer::Now(Reply::You(you(asker))),
-        Op::Select(request) => leasing::select(shared, asker.caller, &request),
-        Op::Explain(request) => Answer::of(explain(shared, asker.caller, &request)),
-        Op::Report(request) => report(shared, asker.caller, &request),
-        Op::Renew(request) => renew(shared, asker.caller, &request),
-        Op::Record(request) => durable(shared, |broker, moment| broker.record(asker.caller, &request, moment).map(Reply::Reported)),
-        Op::Status => Answer::Now(Reply::Status(Box::new(status::status(shared)))),
-        Op::Keys(request) => Answer::of(status::keys(shared, request.provider.as_ref())),
+        Op::Select(request) => leasing::select(shared, caller, &request),
+        Op::Explain(request) => Answer::of(explain(shared, caller, &request)),
+        Op::Report(request) => report(shared, caller, &request),
+        Op::Renew(request) => renew(shared, caller, &request),
+        Op::Record(request) => durable(shared, |broker, moment| broker.record(caller, &request, moment).map(Reply::Reported)),
+        Op::Status => Answer::Now(Reply::Status(Box::new(status::status(shared, caller)))),
+        Op::Keys(request) => Answer::of(status::keys(shared, caller, request.provider.as_ref())),
         Op::Health => {
             let now = shared.clock.now();
-            Answer::Now(Reply::Health(shared.lock().broker.health(now)))
+            let mut health = shared.lock().broker.health(now);
+            health.retain(|provider, _| caller.may_use(provider));
+            Answer::Now(Reply::Health(health))
         }
         Op::Statistics(request) => {
             if let Err(refused) = request.check() {
                 return Answer::Now(Reply::Error(ErrorReply::new(ErrorCode::BadRequest, refused.to_string())));
             }
-            Answer::later(statistics(Arc::clone(shared), request))
+            Answer::later(statistics(Arc::clone(shared), caller.clone(), request))
         }
-        Op::Validate(request) => Answer::later(checker::validate(Arc::clone(shared), asker, request)),
+        Op::Validate(request) => Answer::later(checker::validate(Arc::clone(shared), asker.clone(), request)),
         Op::KeySet(request) if request.validate == Some(true) && shared.live().settings.key_validation => {
-            Answer::later(checker::set_checked(Arc::clone(shared), asker, request))
+            Answer::later(checker::set_checked(Arc::clone(shared), asker.clone(), request))
         }
         Op::KeySet(request) => admin::act(shared, asker, "key_set", &request.id(), |core| admin::key_set(shared, core, &request)),
         Op::KeyRemove(request) => {
@@ -137,9 +137,17 @@ pub(crate) fn answer(shared: &Arc<Shared>, asker: Asker, op: Op) -> Answer {
             let span = request.for_ms.map(Duration::from_millis);
             admin::act(shared, asker, "key_disable", &id, |core| core.decide(shared, |broker, moment| broker.key_disable(&id, span, moment)))
         }
+        Op::Access(request) => {
+            let shared = Arc::clone(shared);
+            // Names may be looked up over a network.
+            let look = tokio::task::spawn_blocking(move || access(&shared, &request).unwrap_or_else(Reply::Error));
+            Answer::later(async {
+                look.await.unwrap_or_else(|_| Reply::Error(ErrorReply::new(ErrorCode::Internal, "the look-up failed; the daemon's log says why")))
+            })
+        }
         Op::Reload => {
             // It goes on though its caller leaves.
-            let reload = tokio::spawn(admin::reload(Arc::clone(shared), Some(asker)));
+            let reload = tokio::spawn(admin::reload(Arc::clone(shared), Some(asker.clone())));
             Answer::later(async {
                 reload.await.unwrap_or_else(|_| Reply::Error(ErrorReply::new(ErrorCode::Internal, "the reload failed; the daemon's log says why")))
             })
@@ -147,7 +155,7 @@ pub(crate) fn answer(shared: &Arc<Shared>, asker: Asker, op: Op) -> Answer {
     }
 }
 
-fn explain(shared: &Shared, caller: Caller, request: &Select) -> Result<Reply, ErrorReply> {
+fn explain(shared: &Shared, caller: &Caller, request: &Select) -> Result<Reply, ErrorReply> {
     let mut core = shared.lock();
     // Whoever waits comes before the select that is asked about.
     core.serve(shared);
@@ -156,11 +164,11 @@ fn explain(shared: &Shared, caller: Caller, request: &Select) -> Result<Reply, E
 }
 
 /// Adds up usage off the thread that serves, a few at a time: the place is kept until the work ends, whoever waits for it.
-async fn statistics(shared: Arc<Shared>, request: Statistics) -> Reply {
+async fn statistics(shared: Arc<Shared>, caller: Caller, request: Statistics) -> Reply {
     let place = Arc::clone(&shared.statistics).acquire_owned().await;
     let ledger = shared.lock().broker.ledger();
     let work = move || {
-        let answer = ledger.answer(&request);
+        let answer = ledger.answer(&request, &|provider| caller.may_use(provider));
         drop(place);
         match answer {
             Ok(answer) => Reply::Statistics(answer),
@@ -174,14 +182,46 @@ async fn statistics(shared: Arc<Shared>, request: Statistics) -> Reply {
         .unwrap_or_else(|_| Reply::Error(ErrorReply::new(ErrorCode::Internal, "the request failed in the daemon; its log says why")))
 }
 
-fn you(asker: Asker) -> You {
+/// What a user may do whose process is where the request says.
+fn access(shared: &Shared, request: &request::Access) -> Result<Reply, ErrorReply> {
+    let Some(account) = platform::account(&request.user) else {
+        return Err(ErrorReply::new(ErrorCode::BadRequest, format!("there is no user `{}` on this machine", request.user)));
+    };
+    let cgroup = request.unit.as_deref().map(|unit| Cgroup::Path(whole_path(unit)));
+    let peer = Peer { uid: account.uid, gid: account.gid, groups: account.groups.as_slice().into(), pid: None, cgroup };
+    let Caller { uid, role, grants } = shared.live().access.admit(&peer);
+    Ok(Reply::Access(reply::Access {
+        uid,
+        groups: account.groups,
+        role,
+        rule: grants.rule.clone(),
+        providers: grants.providers.clone(),
+        rate_limit: grants.limits.rate,
+        cost_limit: grants.limits.cost,
+        reveal: grants.reveal,
+    }))
+}
+
+/// Why a request is refused, of which the audit log hears too.
+fn denied(asker: &Asker, op: &Op) -> ErrorReply {
+    let caller = &asker.caller;
+    tracing::warn!(target: "gollm::audit", uid = %caller.uid, pid = asker.peer.pid, act = op.name(), result = "denied", "denied");
+    let why = match caller.role {
+        Role::None => "no rule lets it in; `access` in the configuration says who is served",
+        _ if !caller.grants.reveal && matches!(op, Op::Select(_) | Op::Renew(_)) => "its rule has `reveal: false`: it may not see a key",
+        _ => "that is for admins",
+    };
+    ErrorReply::new(ErrorCode::Denied, format!("uid {} may not ask for `{}`: {why}", caller.uid, op.name()))
+}
+
+fn you(asker: &Asker) -> You {
     You {
         uid: asker.caller.uid,
-        gid: asker.gid,
-        pid: asker.pid,
-        unit: asker.pid.and_then(crate::platform::unit_of),
+        gid: asker.peer.gid,
+        pid: asker.peer.pid,
+        unit: asker.peer.cgroup.as_ref().and_then(Cgroup::unit),
         role: asker.caller.role,
-        rule: asker.caller.rule.to_owned(),
+        rule: asker.caller.grants.rule.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     }
 }
@@ -198,7 +238,7 @@ fn durable(shared: &Arc<Shared>, decision: impl FnOnce(&mut Broker, &mut Moment<
     }
 }
 
-fn report(shared: &Arc<Shared>, caller: Caller, request: &Report) -> Answer {
+fn report(shared: &Arc<Shared>, caller: &Caller, request: &Report) -> Answer {
     let lease = match leasing::open_token(shared, &request.lease) {
         Ok(lease) => lease,
         Err(unknown) => return Answer::Now(Reply::Error(unknown)),
@@ -215,7 +255,7 @@ fn report(shared: &Arc<Shared>, caller: Caller, request: &Report) -> Answer {
     durable(shared, |broker, moment| broker.report(caller, &lease, &told, moment).map(|reported: Reported| Reply::Reported(reported)))
 }
 
-fn renew(shared: &Arc<Shared>, caller: Caller, request: &Renew) -> Answer {
+fn renew(shared: &Arc<Shared>, caller: &Caller, request: &Renew) -> Answer {
     let lease = match leasing::open_token(shared, &request.lease) {
         Ok(lease) => lease,
         Err(unknown) => return Answer::Now(Reply::Error(unknown)),

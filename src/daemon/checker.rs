@@ -31,7 +31,7 @@ use crate::time::clock::Clock;
 const KEYS_MAX: usize = 10_000;
 
 /// How far a validation goes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Depth {
     /// The shape of the key alone.
     Shape,
@@ -51,13 +51,13 @@ pub(crate) async fn validate(shared: Arc<Shared>, asker: Asker, request: Validat
             ));
         }
         (true, false) => Depth::Shape,
-        (false, true) => Depth::Spending(asker.caller),
+        (false, true) => Depth::Spending(asker.caller.clone()),
         (false, false) => Depth::Free,
     };
     let chosen = chosen(&shared, &request);
     let act = if let Depth::Spending(_) = depth { "validate_spending" } else { "validate" };
     let only = chosen.as_ref().ok().and_then(|keys| if let [(_, id)] = keys.as_slice() { Some(id) } else { None });
-    admin::audit(&shared, asker, act, only, &chosen.as_ref().map(|_| ()).map_err(Clone::clone));
+    admin::audit(&shared, &asker, act, only, &chosen.as_ref().map(|_| ()).map_err(Clone::clone));
     match chosen {
         Ok(keys) => Reply::Validations(check_all(&shared, keys, depth).await),
         Err(refused) => Reply::Error(refused),
@@ -68,7 +68,7 @@ pub(crate) async fn validate(shared: Arc<Shared>, asker: Asker, request: Validat
 pub(crate) async fn set_checked(shared: Arc<Shared>, asker: Asker, request: KeySet) -> Reply {
     let id = request.id();
     let checked = accepted(&shared, &request, &id).await;
-    let answer = admin::act(&shared, asker, "key_set", &id, |core| {
+    let answer = admin::act(&shared, &asker, "key_set", &id, |core| {
         let checked = checked?;
         admin::key_set(&shared, core, &request)?;
         // Nothing was learned of the key where its provider could not be asked.
@@ -100,6 +100,11 @@ async fn ask(shared: &Shared, provider: &ProviderPolicy, secret: &Secret) -> Che
     let Some(kind) = catalogue::find(provider.kind) else {
         return Checked::unproven(None, Contact::Untried, &format!("The API `{}` is not in the catalogue", provider.kind));
     };
+    let fit = shape::check(provider.kind, &provider.base_url, secret);
+    if let Fit::Foreign(owner) = fit {
+        let why = format!("it begins as keys of {owner} do, and is not shown to {}", provider.name);
+        return Checked::unproven(None, Contact::Untried, &why);
+    }
     let prober = Arc::clone(&shared.live().prober);
     prober.check(kind, &provider.base_url, secret).await
 }
@@ -146,11 +151,11 @@ fn chosen(shared: &Shared, request: &Validate) -> Result<Vec<(ProviderPolicy, Ke
 async fn check_all(shared: &Arc<Shared>, keys: Vec<(ProviderPolicy, KeyId)>, depth: Depth) -> Vec<Validation> {
     let mut checks = JoinSet::new();
     for (number, (provider, id)) in keys.into_iter().enumerate() {
-        let shared = Arc::clone(shared);
+        let (shared, depth) = (Arc::clone(shared), depth.clone());
         checks.spawn(async move {
             // The semaphore is never closed; without a place the check is made all the same.
             let place = Arc::clone(&shared.checks).acquire_owned().await.ok();
-            (number, check(&shared, provider, id, depth, place).await)
+            (number, check(&shared, provider, id, &depth, place).await)
         });
     }
     let mut done: Vec<(usize, Validation)> = Vec::new();
@@ -167,7 +172,7 @@ fn validation(id: KeyId, verdict: KeyVerdict, message: String) -> Validation {
 }
 
 /// Checks one key; the check has `place` until it is over.
-async fn check(shared: &Arc<Shared>, provider: ProviderPolicy, id: KeyId, depth: Depth, place: Option<OwnedSemaphorePermit>) -> Validation {
+async fn check(shared: &Arc<Shared>, provider: ProviderPolicy, id: KeyId, depth: &Depth, place: Option<OwnedSemaphorePermit>) -> Validation {
     let Some(entry) = shared.secret_of(&id) else {
         return validation(id, KeyVerdict::Invalid, "It has no secret; set it with `gollmctl key set`".to_owned());
     };
@@ -183,7 +188,7 @@ async fn check(shared: &Arc<Shared>, provider: ProviderPolicy, id: KeyId, depth:
         // What is known to be refused needs no completion.
         Depth::Spending(caller) if !matches!(free.verdict, KeyVerdict::Invalid | KeyVerdict::NoQuota) => {
             // What is paid for is booked, even if nobody waits for it any more.
-            let spending = spend(Arc::clone(shared), caller, provider, id, entry.fingerprint.clone(), secret);
+            let spending = spend(Arc::clone(shared), caller.clone(), provider, id, entry.fingerprint.clone(), secret);
             let spending = tokio::spawn(async move {
                 let spent = spending.await;
                 drop(place);
@@ -209,7 +214,7 @@ async fn spend(shared: Arc<Shared>, caller: Caller, provider: ProviderPolicy, id
         return validation(id, KeyVerdict::Inconclusive, why);
     };
     let spent = live.prober.spend(api, &provider.base_url, &secret, model.as_str()).await;
-    let (booked, durable) = book(&shared, caller, &id, &fingerprint, &model, &spent);
+    let (booked, durable) = book(&shared, &caller, &id, &fingerprint, &model, &spent);
     // A store that does not take it is told of everywhere else.
     drop(durable.await);
     let Spent { checked, usage } = spent;
@@ -235,7 +240,7 @@ fn forbidden(shared: &Shared, id: &KeyId, fingerprint: &str) -> Option<String> {
 }
 
 /// Books what a completion used, and takes note of what it found while the key still has the secret of that fingerprint.
-fn book(shared: &Shared, caller: Caller, id: &KeyId, fingerprint: &str, model: &ModelName, spent: &Spent) -> (Option<Reported>, Durable) {
+fn book(shared: &Shared, caller: &Caller, id: &KeyId, fingerprint: &str, model: &ModelName, spent: &Spent) -> (Option<Reported>, Durable) {
     let mut core = shared.lock();
     let policy = core.broker.policy();
     let price = policy.provider(&id.provider).and_then(|provider| policy.price(provider, model));
@@ -252,7 +257,7 @@ fn book(shared: &Shared, caller: Caller, id: &KeyId, fingerprint: &str, model: &
     };
     // What was answered was paid for, whether it says its tokens or not.
     let answered = spent.checked.outcome == Some(Outcome::Ok);
-    let booked = answered.then(|| core.at_once(shared, |broker, moment| broker.record(caller, &record, moment)).ok()).flatten();
+    let booked = answered.then(|| core.at_once(shared, |broker, moment| broker.book(caller, &record, moment)).ok()).flatten();
     if core.safe.entry(id).is_some_and(|entry| entry.fingerprint == fingerprint) {
         note(shared, &mut core, id, &spent.checked);
     }
@@ -331,7 +336,12 @@ pub(crate) async fn rounds(shared: Arc<Shared>) {
                 () = shared.suspect.notified() => break,
                 Some(done) = probes.join_next() => {
                     if let Ok(provider) = done {
-                        queue.done(&provider, shared.lock().broker.missed(&provider, shared.clock.now().steady).is_some());
+                        let missed = shared.lock().broker.missed(&provider, shared.clock.now().steady).is_some();
+                        queue.done(&provider, missed);
+                        // When it is tried again decides the pause.
+                        if missed {
+                            break;
+                        }
                     }
                 }
             }

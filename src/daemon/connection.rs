@@ -96,6 +96,8 @@ enum Step {
 pub(super) struct Connection {
     shared: Arc<Shared>,
     asker: Asker,
+    /// The rules by which the caller was let in.
+    access_version: u64,
     writer: WriteHalf,
     out: Buffer,
     codec: Codec,
@@ -132,6 +134,7 @@ struct Late {
 impl Connection {
     pub(super) fn new(shared: Arc<Shared>, asker: Asker, writer: WriteHalf) -> Self {
         Self {
+            access_version: shared.access_version(),
             shared,
             asker,
             writer,
@@ -286,6 +289,15 @@ impl Connection {
         Step::More
     }
 
+    /// After a reload the caller is what the rules of now make it.
+    fn admit_anew(&mut self) {
+        let version = self.shared.access_version();
+        if version != self.access_version {
+            self.access_version = version;
+            self.asker.caller = self.shared.live().access.admit(&self.asker.peer);
+        }
+    }
+
     fn ask(&mut self, request: Request, late: &mpsc::Sender<Late>) {
         let id = request.id;
         let place = match &request.op {
@@ -300,7 +312,8 @@ impl Connection {
             Op::Statistics(_) | Op::Validate(_) => Place::Among(Arc::clone(&self.large)),
             _ => Place::None,
         };
-        match answer(&self.shared, self.asker, request.op) {
+        self.admit_anew();
+        match answer(&self.shared, &self.asker, request.op) {
             Answer::Now(reply) => self.put(Some(id), reply),
             Answer::Durable(reply, durable) => {
                 self.pending += 1;

@@ -36,7 +36,7 @@ pub(crate) type Handover = oneshot::Sender<Result<Given, ErrorReply>>;
 struct Sealed;
 
 /// Answers `select`: now, when the store holds what it must, or when a key is free.
-pub(crate) fn select(shared: &Arc<Shared>, caller: Caller, request: &Select) -> Answer {
+pub(crate) fn select(shared: &Arc<Shared>, caller: &Caller, request: &Select) -> Answer {
     for _ in 0..SEALED_TRIES {
         let mut core = shared.lock();
         let given = match core.select(shared, caller, request) {
@@ -46,7 +46,7 @@ pub(crate) fn select(shared: &Arc<Shared>, caller: Caller, request: &Select) -> 
                 core.queue.insert(ticket, handover);
                 core.serve(shared);
                 let queued = Queued { shared: Arc::clone(shared), ticket, answer: Some(answer) };
-                return Answer::Later(Box::pin(when_free(queued, caller, request.clone())));
+                return Answer::Later(Box::pin(when_free(queued, caller.clone(), request.clone())));
             }
             Err(refusal) => Err(refusal),
         };
@@ -77,7 +77,7 @@ async fn when_free(mut queued: Queued, caller: Caller, request: Select) -> Hande
         Ok(Err(Sealed)) => {
             let left = request.wait().saturating_sub(shared.clock.now().steady.since(began));
             let again = Select { wait_ms: u64::try_from(left.as_millis()).ok(), ..request };
-            select(&shared, caller, &again).settled().await
+            select(&shared, &caller, &again).settled().await
         }
         Err(refusal) => Reply::Error(refusal).into(),
     }
@@ -165,7 +165,7 @@ fn hand_out(shared: &Arc<Shared>, given: Given) -> Result<Out, Sealed> {
 }
 
 impl Core {
-    fn select(&mut self, shared: &Shared, caller: Caller, request: &Select) -> Result<Selected, ErrorReply> {
+    fn select(&mut self, shared: &Shared, caller: &Caller, request: &Select) -> Result<Selected, ErrorReply> {
         self.leasable()?;
         if self.closing {
             return self.at_once(shared, |broker, moment| broker.select(caller, request, moment)).map(Selected::Granted);

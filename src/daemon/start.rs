@@ -167,6 +167,7 @@ pub(super) fn start(options: &Options, environment: Environment) -> Result<Start
     apply(&shared, &fetched);
     drop(fetched);
     let listener = Listener::bind(&endpoint)?;
+    crate::daemon::accept::open(&shared, &listener);
     Ok(Started { shared, store, listener })
 }
 
@@ -191,16 +192,17 @@ fn rebuild(
     for key in opened.unreadable.iter().filter(|(tree, _)| *tree == Tree::Secrets).map(|(_, key)| String::from_utf8_lossy(key)) {
         warnings.push(format!("the secret of {key} can't be opened: it is damaged; set it again"));
     }
+    let (access, unknown) = platform::access(settings.access.as_ref());
+    warnings.extend(unknown);
     let beginning = Beginning {
         broker,
         safe,
         clock,
         vault: opened.vault,
         master: opened.master,
-        access: platform::access(),
         environment,
         socket: endpoint.to_string(),
-        live: Live { settings: Arc::new(settings), prober: Arc::new(prober), warnings, refused: None },
+        live: Live { settings: Arc::new(settings), access: Arc::new(access), prober: Arc::new(prober), warnings, refused: None },
     };
     Ok((beginning, opened.store))
 }
@@ -254,7 +256,7 @@ fn apply(shared: &Shared, fetched: &Fetched) {
     for warning in status::general_warnings(shared.master).iter().chain(&live.settings.warnings).chain(&warnings) {
         tracing::warn!("{warning}");
     }
-    shared.set_live(Live { settings: Arc::clone(&live.settings), prober: Arc::clone(&live.prober), warnings, refused: None });
+    shared.set_live(Live { warnings, refused: None, ..Live::clone(&live) });
 }
 
 #[cfg(test)]
@@ -264,8 +266,9 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::access::Caller;
+    use crate::access::{Caller, Grants};
     use crate::broker::Moment;
+    use crate::limits::Limits;
     use crate::protocol::error::Reason;
     use crate::protocol::reply::{KeyState, Role};
     use crate::protocol::request::Select;
@@ -312,10 +315,11 @@ mod tests {
         assert_eq!((row("primary").requests_total, row("primary").reserved_usd.dollars()), (4 + 1, 1.5 + 0.5));
         assert_eq!((row("added").state, row("added").rate_limit), (KeyState::CoolingDown, Some(7)));
         assert_eq!((row("disabled").state, row("spent").state), (KeyState::Disabled, KeyState::Exhausted));
-        let caller = Caller { uid: Uid(0), role: Role::Admin, rule: "test" };
+        let grants = Grants { rule: "test".to_owned(), providers: None, limits: Limits::default(), reveal: true };
+        let caller = Caller { uid: Uid(0), role: Role::Admin, grants: Arc::new(grants) };
         let select = Select { model: Some("gpt-4".parse().unwrap()), ..Select::any("openai".parse().unwrap()) };
         let moment = Moment { now, durable: 0, stalled: false, rng: &mut fastrand::Rng::with_seed(1) };
-        let explained = broker.explain(caller, &select, &moment).unwrap();
+        let explained = broker.explain(&caller, &select, &moment).unwrap();
         let denied = explained.keys.iter().find(|key| key.key_name.as_str() == "denied").unwrap();
         assert_eq!(denied.reason, Some(Reason::ModelDenied));
     }

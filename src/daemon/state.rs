@@ -100,7 +100,10 @@ pub(crate) struct Shared {
     pub(crate) started: Now,
     pub(crate) vault: Arc<Vault>,
     pub(crate) master: MasterSource,
-    pub(crate) access: Access,
+    /// Counts the changes of who is served.
+    access_version: AtomicU64,
+    /// Wakes the listener: others are to connect.
+    pub(crate) audience: Notify,
     pub(crate) environment: Environment,
     pub(crate) socket: String,
     pub(crate) file: Option<PathBuf>,
@@ -120,8 +123,11 @@ pub(crate) struct Shared {
 }
 
 /// What a reload replaces.
+#[derive(Clone)]
 pub(crate) struct Live {
     pub(crate) settings: Arc<Settings>,
+    /// Who is served.
+    pub(crate) access: Arc<Access>,
     pub(crate) prober: Arc<Prober>,
     /// What came up when the configuration was applied.
     pub(crate) warnings: Vec<String>,
@@ -136,7 +142,6 @@ pub(crate) struct Beginning {
     pub(crate) clock: SystemClock,
     pub(crate) vault: Arc<Vault>,
     pub(crate) master: MasterSource,
-    pub(crate) access: Access,
     pub(crate) environment: Environment,
     pub(crate) socket: String,
     pub(crate) live: Live,
@@ -272,7 +277,8 @@ impl Shared {
             started,
             vault: beginning.vault,
             master: beginning.master,
-            access: beginning.access,
+            access_version: AtomicU64::new(0),
+            audience: Notify::new(),
             environment: beginning.environment,
             socket: beginning.socket,
             file: beginning.live.settings.file.clone(),
@@ -297,6 +303,13 @@ impl Shared {
 
     pub(crate) fn set_live(&self, live: Live) {
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
+        self.access_version.fetch_add(1, Ordering::AcqRel);
+        self.audience.notify_one();
+    }
+
+    /// Another number than before: who is served may have changed.
+    pub(crate) fn access_version(&self) -> u64 {
+        self.access_version.load(Ordering::Acquire)
     }
 
     /// What is known of a key's secret.

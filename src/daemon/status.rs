@@ -2,15 +2,19 @@
 
 use std::sync::atomic::Ordering;
 
+use crate::access::Caller;
 use crate::daemon::state::Shared;
 use crate::id::{KeyId, ProviderName};
-use crate::protocol::error::ErrorReply;
-use crate::protocol::reply::{Counts, Reply, Status};
+use crate::money::Usd;
+use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::reply::{Counts, GlobalStatus, ProviderStatus, Reply, Role, Status};
 use crate::time::clock::Clock;
 use crate::vault::master::MasterSource;
 
 /// Everything that `gollmctl status` shows.
-pub(crate) fn status(shared: &Shared) -> Status {
+///
+/// A client sees its own providers, and of what concerns others nothing.
+pub(crate) fn status(shared: &Shared, caller: &Caller) -> Status {
     let now = shared.clock.now();
     let live = shared.live();
     let core = shared.lock();
@@ -20,6 +24,23 @@ pub(crate) fn status(shared: &Shared) -> Status {
     warnings.extend(live.refused.iter().map(|why| format!("the last reload was refused: {why}")));
     warnings.extend(live.settings.warnings.iter().chain(&live.warnings).cloned());
     warnings.extend(core.broker.warnings(now));
+    let mut providers = core.broker.provider_rows(now);
+    let mut global = core.broker.global_row(now);
+    if caller.role != Role::Admin {
+        providers.retain(|row| caller.may_use(&row.provider));
+        warnings.clear();
+        let count = |of: fn(&ProviderStatus) -> u64| providers.iter().map(of).sum();
+        global = GlobalStatus {
+            keys_total: count(|row| row.keys_total),
+            keys_healthy: count(|row| row.keys_healthy),
+            requests_last_hour: count(|row| row.requests_last_hour),
+            rate_limit: None,
+            cost_today_usd: providers.iter().map(|row| row.cost_today_usd).sum(),
+            reserved_usd: Usd::ZERO,
+            cost_limit: None,
+            unpriced_today: 0,
+        };
+    }
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
@@ -30,8 +51,8 @@ pub(crate) fn status(shared: &Shared) -> Status {
         socket: shared.socket.clone(),
         config: shared.file.as_ref().map(|file| file.display().to_string()),
         counts: Counts { leases_open: core.broker.leases_open(), connections: shared.connections.load(Ordering::Relaxed), selects, reports },
-        providers: core.broker.provider_rows(now),
-        global: core.broker.global_row(now),
+        providers,
+        global,
         warnings,
     }
 }
@@ -48,10 +69,15 @@ pub(crate) fn general_warnings(master: MasterSource) -> Vec<String> {
 }
 
 /// A row a key, with the last characters and the fingerprint of its secret.
-pub(crate) fn keys(shared: &Shared, only: Option<&ProviderName>) -> Result<Reply, ErrorReply> {
+pub(crate) fn keys(shared: &Shared, caller: &Caller, only: Option<&ProviderName>) -> Result<Reply, ErrorReply> {
+    // Said of every provider alike, whether there is one of that name or not.
+    if let Some(provider) = only.filter(|provider| !caller.may_use(provider)) {
+        return Err(ErrorReply::new(ErrorCode::Denied, format!("uid {} may not see the provider `{provider}`", caller.uid)));
+    }
     let now = shared.clock.now();
     let core = shared.lock();
     let mut rows = core.broker.key_rows(only, now)?;
+    rows.retain(|row| caller.may_use(&row.provider));
     for row in &mut rows {
         let id = KeyId { provider: row.provider.clone(), key: row.key_name.clone() };
         if let Some(entry) = core.safe.entry(&id) {

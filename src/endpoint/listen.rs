@@ -1,5 +1,6 @@
 //! Listening: one daemon at a time, out of the reach of other users, every caller named by the kernel.
 
+mod cgroup;
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]
@@ -9,9 +10,12 @@ use std::io;
 #[cfg(unix)]
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::endpoint::{Endpoint, Stream};
 use crate::id::Uid;
+
+pub use cgroup::Cgroup;
 
 #[cfg(unix)]
 use unix as system;
@@ -19,19 +23,33 @@ use unix as system;
 use windows as system;
 
 /// The process at the other end of a connection, as the kernel knows it from the moment it connected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
     /// Its effective user; 0 for all on Windows, which has no such ids.
     pub uid: Uid,
     /// Its effective group; 0 on Windows.
     pub gid: u32,
+    /// Its further groups, where the kernel tells them (Linux).
+    pub groups: Arc<[u32]>,
     /// Its process id, where the system tells it (not on macOS).
     pub pid: Option<i32>,
+    /// Its control group, where the kernel tells it of this very process (Linux 6.5).
+    pub cgroup: Option<Cgroup>,
 }
 
-/// Who may connect besides the owner. What they may do there is decided by who they are, for each request.
+impl Peer {
+    /// Is it of that group, as its own or a further one?
+    #[must_use]
+    pub fn is_in(&self, group: u32) -> bool {
+        self.gid == group || self.groups.contains(&group)
+    }
+}
+
+/// Who may connect besides root. What they may do there is decided by who they are, for each request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience {
+    /// The daemon's own user: mode 0600.
+    Owner,
     /// The members of a group, by its id: the socket gets this group and mode 0660.
     Group(u32),
     /// Every user: mode 0666.

@@ -25,7 +25,10 @@ pub struct Missed {
     pub no_network: bool,
     /// When it was not reached last.
     pub last: Steady,
+    /// Failures in a row, which make the pause longer, up to a bound.
     times: u32,
+    /// How often it was tried since.
+    tries: u32,
     again: Steady,
 }
 
@@ -42,8 +45,8 @@ impl Reach {
             }
             Contact::Missed { why, no_network } => {
                 let since = self.0.as_ref().map_or(now.wall, |before| before.since);
-                let times = self.0.as_ref().map_or(0, |before| before.times);
-                let mut missed = Missed { since, why: why.clone(), no_network: *no_network, last: now.steady, times, again: now.steady };
+                let (times, tries) = self.0.as_ref().map_or((0, 0), |before| (before.times, before.tries));
+                let mut missed = Missed { since, why: why.clone(), no_network: *no_network, last: now.steady, times, tries, again: now.steady };
                 missed.put_off(interval, now);
                 self.0 = Some(missed);
             }
@@ -68,12 +71,13 @@ impl Missed {
         let pause = AGAIN_FIRST.saturating_mul(1_u32.checked_shl(self.times).unwrap_or(u32::MAX)).min(interval);
         self.again = now.steady.after(pause);
         self.times = self.times.saturating_add(1).min(16);
+        self.tries = self.tries.wrapping_add(1);
     }
 
     /// Which of `count` keys is to try next: each time another, so that one that is stuck does not stand for all.
     #[must_use]
     pub fn turn(&self, count: usize) -> usize {
-        (self.times as usize).checked_rem(count).unwrap_or(0)
+        (self.tries as usize).checked_rem(count).unwrap_or(0)
     }
 }
 

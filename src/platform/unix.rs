@@ -1,21 +1,28 @@
 //! Linux and other Unix systems.
 
+mod names;
+
 use std::io;
 
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit};
 use sd_notify::NotifyState;
 
-use crate::access::Access;
+use crate::access::{Access, Account};
 use crate::id::Uid;
 use crate::platform::Phase;
+use crate::policy::AccessPolicy;
 
 pub(super) fn own_uid() -> Uid {
     Uid(rustix::process::geteuid().as_raw())
 }
 
-pub(super) fn access() -> Access {
-    Access::of(own_uid())
+pub(super) fn access(policy: Option<&AccessPolicy>) -> (Access, Vec<String>) {
+    Access::of(own_uid(), policy, &names::SystemNames)
+}
+
+pub(super) fn account(name: &str) -> Option<Account> {
+    names::account(name)
 }
 
 pub(super) fn harden() -> Vec<String> {

@@ -93,6 +93,10 @@ pub enum Reason {
     RateLimited,
     /// Its `cost_limit` of today is spent or reserved.
     CostLimited,
+    /// As many leases in 60 minutes as the caller may have.
+    CallerRateLimited,
+    /// What the caller may spend today is spent or reserved.
+    CallerCostLimited,
     /// `global_rate_limit` is reached.
     GlobalRateLimited,
     /// `daily_cost_limit` is spent or reserved.
@@ -116,6 +120,8 @@ impl Reason {
             Reason::ProviderLimited => "its provider has nothing left for it",
             Reason::RateLimited => "rate_limit reached",
             Reason::CostLimited => "cost_limit reached",
+            Reason::CallerRateLimited => "the caller's rate_limit reached",
+            Reason::CallerCostLimited => "the caller's cost_limit reached",
             Reason::GlobalRateLimited => "global_rate_limit reached",
             Reason::GlobalCostLimited => "daily_cost_limit reached",
         }

@@ -43,6 +43,8 @@ pub enum Reply {
     Statistics(Statistics),
     /// To `validate`.
     Validations(Vec<Validation>),
+    /// To `access`.
+    Access(Access),
     /// To `health`.
     Health(BTreeMap<ProviderName, BTreeMap<KeyName, KeyHealth>>),
     /// To what has nothing to tell but that it is done.
@@ -80,6 +82,27 @@ pub enum Role {
     Client,
     /// Everything.
     Admin,
+}
+
+/// What a user may do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Access {
+    /// Its user id.
+    pub uid: Uid,
+    /// The groups that a new process of it has.
+    pub groups: Vec<u32>,
+    /// What it may do.
+    pub role: Role,
+    /// Which rule made it so.
+    pub rule: String,
+    /// Providers whose keys it may use; null: all.
+    pub providers: Option<Vec<ProviderName>>,
+    /// Its leases in any 60 minutes; null: no limit.
+    pub rate_limit: Option<u64>,
+    /// What it may spend in a UTC day; null: no limit.
+    pub cost_limit: Option<Usd>,
+    /// May it see a key?
+    pub reveal: bool,
 }
 
 /// The right to make one request with a key.

@@ -58,6 +58,8 @@ pub enum Op {
     KeyDisable(KeyDisable),
     /// Reads the configuration again.
     Reload,
+    /// What a user may do, and by which rule.
+    Access(Access),
 }
 
 impl Op {
@@ -81,6 +83,7 @@ impl Op {
             Op::KeyEnable(_) => "key_enable",
             Op::KeyDisable(_) => "key_disable",
             Op::Reload => "reload",
+            Op::Access(_) => "access",
         }
     }
 
@@ -352,6 +355,17 @@ pub struct Validate {
     /// `true`: after the free check, ask for the smallest completion, which costs money; not beside `format_only`.
     #[serde(default)]
     pub spend: Option<bool>,
+}
+
+/// Asks what a user may do.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Access {
+    /// Its name or its number.
+    pub user: String,
+    /// As if its process were in this control group: a system unit's name, or a whole path.
+    #[serde(default)]
+    pub unit: Option<String>,
 }
 
 /// Adds a key, or replaces its secret. Settings are for keys that the configuration file does not name.

@@ -15,7 +15,7 @@ const PROTOCOL: &str = include_str!("../../docs/protocol.md");
 fn fields() -> BTreeSet<&'static str> {
     let active = EXAMPLE.lines().map(|line| line.trim_start().trim_start_matches("#~").trim_start_matches("- "));
     let names = active.filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(':')).map(|(name, _)| name.trim());
-    let sections = ["providers", "openai", "anthropic", "api_keys", "models", "rotation", "global", "master"];
+    let sections = ["providers", "openai", "anthropic", "api_keys", "models", "rotation", "global", "access", "admins", "clients", "match", "master"];
     names.filter(|name| !sections.contains(name)).collect()
 }
 
@@ -66,9 +66,10 @@ fn every_message_of_the_protocols_page_is_one() {
         "key_enable",
         "key_disable",
         "reload",
+        "access",
     ];
     assert_eq!(requests, BTreeSet::from(ops));
-    let kinds = ["you", "lease", "explanation", "reported", "status", "keys", "statistics", "validations", "health", "done", "error"];
+    let kinds = ["you", "lease", "explanation", "reported", "status", "keys", "statistics", "validations", "health", "access", "done", "error"];
     assert_eq!(replies, BTreeSet::from(kinds.map(str::to_owned)));
 }
 

@@ -12,6 +12,7 @@
 
 mod harness;
 
+mod access;
 mod admin;
 mod client;
 mod calls;

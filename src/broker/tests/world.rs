@@ -1,16 +1,18 @@
 //! A broker with a store that a crash cuts back to what was durable, and a clock that is moved.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
 
-use crate::access::Caller;
+use crate::access::{Caller, Grants};
 use crate::broker::{Broker, Grant, Moment, Record, Selected, Served, Shelf, Told};
 use crate::catalogue::find;
 use crate::event::{self, Event};
 use crate::health::checked::{Checked, Contact};
-use crate::id::{KeyId, Uid};
+use crate::id::{KeyId, ProviderName, Uid};
+use crate::limits::Limits;
 use crate::money::Usd;
 use crate::policy::{ChoicePer, KeyPolicy, Policy, ProviderPolicy};
 use crate::protocol::error::ErrorReply;
@@ -22,10 +24,17 @@ use crate::protocol::request::{self, Report, Select};
 use crate::protocol::strategy::Strategy;
 use crate::time::{Now, Steady, Timestamp};
 
-pub(super) const ADMIN: Caller = Caller { uid: Uid(0), role: Role::Admin, rule: "root" };
+pub(super) fn admin() -> Caller {
+    Caller { role: Role::Admin, ..client(0) }
+}
 
-pub(super) const fn client(uid: u32) -> Caller {
-    Caller { uid: Uid(uid), role: Role::Client, rule: "test" }
+pub(super) fn client(uid: u32) -> Caller {
+    limited(uid, Limits::default(), None)
+}
+
+/// A caller with limits of its own, and keys of these providers alone.
+pub(super) fn limited(uid: u32, limits: Limits, providers: Option<Vec<ProviderName>>) -> Caller {
+    Caller { uid: Uid(uid), role: Role::Client, grants: Arc::new(Grants { rule: "test".to_owned(), providers, limits, reveal: true }) }
 }
 
 pub(super) fn usd(dollars: f64) -> Usd {
@@ -181,7 +190,7 @@ impl World {
     }
 
     pub(super) fn select_as(&mut self, caller: Caller, request: &Select) -> Result<Grant, ErrorReply> {
-        let grant = self.decide(|broker, moment| broker.select(caller, request, moment))?;
+        let grant = self.decide(|broker, moment| broker.select(&caller, request, moment))?;
         if grant.must_wait {
             self.flush();
         }
@@ -189,11 +198,11 @@ impl World {
     }
 
     pub(super) fn explain(&mut self, request: &Select) -> Result<Explanation, ErrorReply> {
-        self.decide(|broker, moment| broker.explain(client(1000), request, moment))
+        self.decide(|broker, moment| broker.explain(&client(1000), request, moment))
     }
 
     pub(super) fn select_or_wait(&mut self, request: &Select) -> Result<Selected, ErrorReply> {
-        let selected = self.decide(|broker, moment| broker.select_or_wait(client(1000), request, moment));
+        let selected = self.decide(|broker, moment| broker.select_or_wait(&client(1000), request, moment));
         self.flush();
         selected
     }
@@ -207,7 +216,7 @@ impl World {
 
     pub(super) fn report_as(&mut self, caller: Caller, grant: &Grant, outcome: Outcome) -> Result<Reported, ErrorReply> {
         let told = Told::of(&Report::of("gl_x".parse().unwrap(), outcome), find("openai").unwrap()).unwrap();
-        let reported = self.decide(|broker, moment| broker.report(caller, &grant.lease, &told, moment));
+        let reported = self.decide(|broker, moment| broker.report(&caller, &grant.lease, &told, moment));
         self.flush();
         reported
     }
@@ -223,7 +232,7 @@ impl World {
 
     pub(super) fn responded(&mut self, grant: &Grant, kind: &str, response: ProviderResponse) -> Reported {
         let told = Told::of(&Report::answered("gl_x".parse().unwrap(), response), find(kind).unwrap()).unwrap();
-        let reported = self.decide(|broker, moment| broker.report(client(1000), &grant.lease, &told, moment)).unwrap();
+        let reported = self.decide(|broker, moment| broker.report(&client(1000), &grant.lease, &told, moment)).unwrap();
         self.flush();
         reported
     }
@@ -231,7 +240,7 @@ impl World {
     pub(super) fn report_cost(&mut self, grant: &Grant, cost: Usd) -> Reported {
         let report = Report { cost_usd: Some(cost), ..Report::of("gl_x".parse().unwrap(), Outcome::Ok) };
         let told = Told::of(&report, find("openai").unwrap()).unwrap();
-        let reported = self.decide(|broker, moment| broker.report(client(1000), &grant.lease, &told, moment)).unwrap();
+        let reported = self.decide(|broker, moment| broker.report(&client(1000), &grant.lease, &told, moment)).unwrap();
         self.flush();
         reported
     }
@@ -246,7 +255,7 @@ impl World {
     }
 
     pub(super) fn record(&mut self, record: &request::Record) -> Result<Reported, ErrorReply> {
-        let reported = self.decide(|broker, moment| broker.record(client(1000), record, moment));
+        let reported = self.decide(|broker, moment| broker.record(&client(1000), record, moment));
         self.flush();
         reported
     }

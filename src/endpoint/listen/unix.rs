@@ -1,19 +1,24 @@
 //! Sockets: bound out of sight, with a mode, a lock beside them, and the kernel's word for who connects.
 
 mod bind;
+#[cfg(all(target_os = "linux", feature = "daemon"))]
+mod peer;
 
 use std::fs::{self, File, Permissions};
 use std::io;
+#[cfg(all(target_os = "linux", feature = "daemon"))]
+use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use interprocess::local_socket::{
     tokio::Listener as SystemListener, tokio::Stream as SystemStream, traits::StreamCommon, traits::tokio::Listener as _,
 };
 use interprocess::os::unix::uds_local_socket::tokio::Listener as SocketListener;
 
-use crate::endpoint::listen::{Audience, ListenError, Peer, refused};
+use crate::endpoint::listen::{Audience, Cgroup, ListenError, Peer, refused};
 use crate::endpoint::{Endpoint, Stream};
 use crate::id::Uid;
 
@@ -57,6 +62,7 @@ impl Listening {
     pub(super) fn open_to(&self, audience: Audience) -> Result<(), ListenError> {
         let Some(Bound { path, .. }) = &self.bound else { return Ok(()) };
         let mode = match audience {
+            Audience::Owner => 0o600,
             Audience::Group(group) => {
                 chown(path, None, Some(group)).map_err(refused("set the group of", path))?;
                 0o660
@@ -88,7 +94,21 @@ fn peer(stream: &SystemStream) -> io::Result<Peer> {
     let known = stream.peer_creds().map_err(|_| nameless())?;
     let uid = known.euid().ok_or_else(nameless)?;
     let gid = known.egid().ok_or_else(nameless)?;
-    Ok(Peer { uid: Uid(uid), gid, pid: known.pid() })
+    let pid = known.pid();
+    let (groups, cgroup) = further(stream, pid);
+    Ok(Peer { uid: Uid(uid), gid, groups, pid, cgroup })
+}
+
+#[cfg(all(target_os = "linux", feature = "daemon"))]
+fn further(stream: &SystemStream, pid: Option<i32>) -> (Arc<[u32]>, Option<Cgroup>) {
+    let SystemStream::UdSocket(socket) = stream;
+    let socket = socket.as_fd();
+    (peer::groups(socket), peer::cgroup(socket, pid))
+}
+
+#[cfg(not(all(target_os = "linux", feature = "daemon")))]
+fn further(_: &SystemStream, _: Option<i32>) -> (Arc<[u32]>, Option<Cgroup>) {
+    (Arc::default(), None)
 }
 
 impl Drop for Listening {

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::io;
 use std::os::windows::fs::OpenOptionsExt;
+use std::sync::Arc;
 
 use interprocess::os::windows::ToWtf16;
 use interprocess::os::windows::named_pipe::tokio::PipeListener;
@@ -56,8 +57,8 @@ impl Listening {
         }
     }
 
-    pub(super) fn open_to(&self, _: Audience) -> Result<(), ListenError> {
-        Err(ListenError::NoAudience)
+    pub(super) fn open_to(&self, audience: Audience) -> Result<(), ListenError> {
+        if audience == Audience::Owner { Ok(()) } else { Err(ListenError::NoAudience) }
     }
 
     /// The name of a pipe is there for as long as one end of it is.
@@ -66,7 +67,7 @@ impl Listening {
     pub(super) async fn accept(&self) -> io::Result<(Stream, Peer)> {
         let stream = self.0.accept().await?;
         let pid = stream.client_process_id().ok().and_then(|pid| i32::try_from(pid).ok());
-        Ok((Stream::of(stream), Peer { uid: Uid(0), gid: 0, pid }))
+        Ok((Stream::of(stream), Peer { uid: Uid(0), gid: 0, groups: Arc::default(), pid, cgroup: None }))
     }
 }
 

@@ -1,0 +1,190 @@
+//! Who may do what, by the kernel's word for who connects. As root: threads that connect as other users.
+
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt};
+use std::os::unix::net::UnixStream;
+
+use rustix::process::{Gid, Signal, Uid};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use serde_json::{Value, json};
+
+use crate::harness::lines::{Lines, text};
+use crate::harness::{Site, until};
+
+const CONFIG: &str = "
+providers:
+  openai: {api_keys: [{name: a, key: sk-the-secret-of-openai-a}], rotation: {health_check: false}}
+  gemini: {api_keys: [{name: g, key: AIza-the-secret-of-gemini-g}], rotation: {health_check: false}}
+global: {key_validation: false, fallback_chain: [openai, gemini]}
+access:
+  admins: {users: [4001], groups: [4500]}
+  clients:
+    - {match: {user: 4002}, providers: [openai], rate_limit: 2}
+    - {match: {group: 4600}, reveal: false}
+    - {match: {user: 4004, unit: no-such.service}}
+";
+
+/// A place that other users can reach.
+fn site(config: &str) -> Site {
+    let site = Site::new(config);
+    std::fs::set_permissions(site.root(), PermissionsExt::from_mode(0o711)).unwrap();
+    std::fs::DirBuilder::new().mode(0o711).create(site.path("run")).unwrap();
+    site
+}
+
+/// Other users can only be had by root: what is tested here is tested where the tests run as root.
+fn is_root() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        eprintln!("not root: nothing is tested as other users");
+    }
+    root
+}
+
+/// A connection of a thread that is another user while it connects, and stays.
+fn connect(site: &Site, uid: u32, gid: u32, groups: &[u32]) -> std::io::Result<UnixStream> {
+    let (socket, groups) = (site.socket(), groups.iter().map(|group| Gid::from_raw(*group)).collect::<Vec<_>>());
+    let connecting = std::thread::spawn(move || {
+        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+        // The kernel's calls are for this thread alone.
+        set_thread_groups(&groups).unwrap();
+        set_thread_res_gid(gid, gid, gid).unwrap();
+        set_thread_res_uid(uid, uid, uid).unwrap();
+        UnixStream::connect(socket)
+    });
+    connecting.join().unwrap()
+}
+
+fn lines(site: &Site, uid: u32, gid: u32, groups: &[u32]) -> Lines {
+    // The socket is there a moment before it is open to others.
+    Lines::of(until("a connection as another user", || connect(site, uid, gid, groups).ok()))
+}
+
+fn mode(site: &Site) -> u32 {
+    std::fs::metadata(site.socket()).unwrap().mode() & 0o777
+}
+
+fn role(lines: &mut Lines) -> (String, String) {
+    let you = lines.expect("you", &json!("whoami"));
+    (text(&you["role"]), text(&you["rule"]))
+}
+
+#[test]
+fn each_caller_may_do_what_the_first_rule_says_that_fits() {
+    if !is_root() {
+        return;
+    }
+    let site = site(CONFIG);
+    let _daemon = site.start();
+    until("a socket for everyone", || (mode(&site) == 0o666).then_some(()));
+    for (uid, gid, groups, expected) in [
+        (4001, 1, &[][..], ("admin", "access.admins.users")),
+        (4009, 1, &[4500], ("admin", "access.admins.groups")),
+        (4009, 4500, &[], ("admin", "access.admins.groups")),
+        (4002, 1, &[], ("client", "access.clients[0], user 4002")),
+        (4003, 1, &[7, 4600], ("client", "access.clients[1], group 4600")),
+        (4004, 1, &[], ("none", "no rule")),
+        (4009, 1, &[], ("none", "no rule")),
+    ] {
+        let mut lines = lines(&site, uid, gid, groups);
+        assert_eq!(role(&mut lines), (expected.0.to_owned(), expected.1.to_owned()), "{uid} {gid} {groups:?}");
+    }
+    // Nobody's words tell whether there is such a provider, and denials stand in the log.
+    let mut nobody = lines(&site, 4009, 1, &[]);
+    for op in [json!({"select": {"provider": "openai"}}), json!({"select": {"provider": "none"}}), json!("status"), json!("reload")] {
+        nobody.refused("denied", &op);
+    }
+    assert!(site.log().contains("uid=4009") && site.log().contains("denied"), "{}", site.log());
+}
+
+#[test]
+fn a_client_sees_and_uses_its_own_providers_within_its_own_limits() {
+    if !is_root() {
+        return;
+    }
+    let site = site(CONFIG);
+    let daemon = site.start();
+    let mut root = site.lines();
+    let mut client = lines(&site, 4002, 1, &[]);
+    let named = |value: &Value| value.as_array().unwrap().iter().map(|row| text(&row["provider"])).collect::<Vec<_>>();
+    assert_eq!(named(&client.expect("status", &json!("status"))["providers"]), ["openai"]);
+    assert_eq!(named(&client.expect("keys", &json!("keys"))), ["openai"]);
+    assert_eq!(client.expect("health", &json!("health")).as_object().unwrap().len(), 1);
+    root.expect("reported", &json!({"record": {"provider": "gemini", "key_name": "g", "cost_usd": 1}}));
+    assert_eq!(client.expect("statistics", &json!("statistics"))["total"]["requests"], 0);
+    assert_eq!(root.expect("statistics", &json!("statistics"))["total"]["requests"], 1);
+    for provider in ["gemini", "none"] {
+        for op in [
+            json!({"select": {"provider": provider}}),
+            json!({"explain": {"provider": provider}}),
+            json!({"keys": {"provider": provider}}),
+            json!({"record": {"provider": provider, "key_name": "g"}}),
+        ] {
+            client.refused("denied", &op);
+        }
+    }
+    client.refused("denied", &json!({"validate": {}}));
+    let lease = client.lease(&json!({"provider": "openai"}));
+    // A lease is its caller's, and an admin's.
+    let mut other = lines(&site, 4003, 1, &[4600]);
+    other.refused("denied", &json!({"report": {"lease": lease["lease"], "outcome": "ok"}}));
+    client.report(&lease, "ok");
+    let lease = client.lease(&json!({"provider": "openai"}));
+    root.report(&lease, "ok");
+    let limited = client.refused("no_key_available", &json!({"select": {"provider": "openai"}}));
+    assert_eq!((limited["keys"].as_array().unwrap().len(), &limited["keys"][0]["reason"]), (1, &json!("caller_rate_limited")));
+    // Who may see no key is told so; everything else is as for a client.
+    let refused = other.refused("denied", &json!({"select": {"provider": "openai"}}));
+    assert!(text(&refused["message"]).contains("reveal"), "{refused}");
+    other.expect("status", &json!("status"));
+    drop((client, other));
+    daemon.kill();
+    let _daemon = site.start();
+    let mut client = lines(&site, 4002, 1, &[]);
+    client.refused("no_key_available", &json!({"select": {"provider": "openai"}}));
+}
+
+#[test]
+fn a_reload_changes_what_open_connections_may_do() {
+    if !is_root() {
+        return;
+    }
+    let site = site(CONFIG);
+    let daemon = site.start();
+    let mut client = lines(&site, 4002, 1, &[]);
+    client.expect("status", &json!("status"));
+    let mut admin = lines(&site, 4001, 1, &[]);
+    site.configure(CONFIG.split("access:").next().unwrap());
+    daemon.signal(Signal::HUP);
+    until("the end of the client's rights", || (role(&mut client).0 == "none").then_some(()));
+    client.refused("denied", &json!({"select": {"provider": "openai"}}));
+    admin.refused("denied", &json!("reload"));
+    until("a socket that is closed to others", || (mode(&site) == 0o600).then_some(()));
+    assert!(connect(&site, 4002, 1, &[]).is_err());
+    site.configure(CONFIG);
+    site.lines().done(&json!("reload"));
+    until("a socket that is open again", || (mode(&site) == 0o666).then_some(()));
+    admin.done(&json!("reload"));
+}
+
+#[test]
+fn an_admin_can_ask_what_a_user_may_do() {
+    let site = site(&CONFIG.replace("4500", "root").replace("no-such.service", "app.service"));
+    let _daemon = site.start();
+    let ran = site.ctl(&["access", "root"]);
+    assert!(ran.status == 0 && ran.out.contains("role        admin"), "{ran:?}");
+    let ran = site.ctl(&["access", "no-such-user-here"]);
+    assert_eq!(ran.status, 1, "{ran:?}");
+    assert!(ran.err.contains("there is no user `no-such-user-here`"), "{}", ran.err);
+    if !is_root() {
+        return;
+    }
+    let mut client = lines(&site, 4002, 1, &[]);
+    client.refused("denied", &json!({"access": {"user": "root"}}));
+    let nobody = site.ctl(&["access", "nobody"]);
+    assert!(nobody.out.contains("role        none") && nobody.out.contains("no rule"), "{nobody:?}");
+    site.configure("access: {clients: [{match: {user: nobody, unit: app.service}, rate_limit: 5}]}");
+    site.lines().done(&json!("reload"));
+    assert!(site.ctl(&["access", "nobody"]).out.contains("role        none"));
+    let within = site.ctl(&["access", "nobody", "--unit", "app.service"]);
+    assert!(within.out.contains("rate_limit  5 requests an hour"), "{within:?}");
+}

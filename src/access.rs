@@ -78,13 +78,17 @@ impl Grants {
 }
 
 impl Access {
-    /// The rules of a daemon that runs as user `own`. Names that the system does not know fit nobody; what is to be said of them comes
+    /// The rules of a daemon that runs as user `own`; without any, the members of the group that its socket was made for are clients. Names that the system does not know fit nobody; what is to be said of them comes
     /// beside.
     #[must_use]
-    pub fn of(own: Uid, policy: Option<&AccessPolicy>, names: &dyn Names) -> (Self, Vec<String>) {
+    pub fn of(own: Uid, policy: Option<&AccessPolicy>, socket_group: Option<u32>, names: &dyn Names) -> (Self, Vec<String>) {
         let mut access = Self { served: Served::Own(own), admin_users: Vec::new(), admin_groups: Vec::new(), clients: Vec::new() };
         let mut warnings = Vec::new();
-        let Some(policy) = policy else { return (access, warnings) };
+        let Some(policy) = policy else {
+            let members = |group| Client { user: None, group: Some(group), unit: None, grants: Grants::whole("a member of the socket's group") };
+            access.clients.extend(socket_group.map(members));
+            return (access, warnings);
+        };
         let mut user = |who: &Who| found(names.user(&who.0), "user", who, &mut warnings).map(Uid);
         access.admin_users = policy.admin_users.iter().filter_map(&mut user).collect();
         let users: Vec<Option<Uid>> = policy.clients.iter().map(|rule| rule.user.as_ref().filter(|who| who.0 != "*").and_then(&mut user)).collect();
@@ -250,7 +254,7 @@ mod tests {
 
     fn access(policy: Option<AccessPolicy>) -> (Access, Vec<String>) {
         let known = Known([("alice", 1001), ("bob", 1002), ("ops", 500), ("staff", 501)].into());
-        Access::of(Uid(900), policy.as_ref(), &known)
+        Access::of(Uid(900), policy.as_ref(), None, &known)
     }
 
     fn rules() -> AccessPolicy {
@@ -276,6 +280,13 @@ mod tests {
         assert_eq!((access.audience(), warnings), (Audience::Owner, Vec::new()));
         let stranger = access.admit(&peer(1001, 1001, &[], None));
         assert!(stranger.may(&Op::Whoami) && !stranger.may(&Op::Status) && !stranger.may(&Op::Reload) && !stranger.may_settle(Uid(1001)));
+    }
+
+    #[test]
+    fn a_socket_that_was_made_for_a_group_is_for_its_members_where_no_rule_says_more() {
+        let known = Known(BTreeMap::new());
+        let role = |policy: Option<&AccessPolicy>| Access::of(Uid(900), policy, Some(77), &known).0.admit(&peer(7, 1, &[77], None)).role;
+        assert_eq!((role(None), role(Some(&AccessPolicy::default()))), (Role::Client, Role::None));
     }
 
     #[test]

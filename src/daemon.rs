@@ -22,6 +22,7 @@ mod signals;
 mod start;
 mod state;
 mod status;
+mod watchdog;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -168,7 +169,8 @@ pub fn serve(options: &Options, environment: Environment, ready: &mut dyn FnMut(
         let accepting = tokio::spawn(accept::accept(Arc::clone(&shared), listener, phase.clone()));
         tracing::info!(version = env!("CARGO_PKG_VERSION"), socket = %shared.socket, "serving");
         tell(&platform::Phase::Ready { status: "serving".to_owned() });
-        ready(&shared.socket);
+        watchdog::begin(shared.socket.path().to_path_buf()).map_err(StartError::Runtime)?;
+        ready(&shared.socket.to_string());
         signals.until_the_end(&shared).await;
         tracing::info!("stopping");
         tell(&platform::Phase::Stopping);

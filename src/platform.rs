@@ -20,17 +20,32 @@ pub fn own_uid() -> Uid {
     system::own_uid()
 }
 
-/// Whom the daemon serves, by the rules of the configuration, and what is to be said of them; where callers have no user ids (Windows)
+/// Whom the daemon serves, by the rules of the configuration, else by the group that its socket was made for, and what is to be said of them; where callers have no user ids (Windows)
 /// everybody whom the system lets connect.
 #[must_use]
-pub fn access(policy: Option<&AccessPolicy>) -> (Access, Vec<String>) {
-    system::access(policy)
+pub fn access(policy: Option<&AccessPolicy>, socket_group: Option<u32>) -> (Access, Vec<String>) {
+    system::access(policy, socket_group)
 }
 
 /// A user and its groups, by its name or its number. None on Windows.
 #[must_use]
 pub fn account(name: &str) -> Option<Account> {
     system::account(name)
+}
+
+/// The socket that the service manager made and passed on; none: there is none, or it was taken before.
+///
+/// # Errors
+/// There are several, or it is none that a daemon can listen on.
+#[cfg(unix)]
+pub fn handed_socket() -> std::io::Result<Option<std::os::fd::OwnedFd>> {
+    system::handed_socket()
+}
+
+/// How often the service manager wants to hear of this process at least; none: it does not.
+#[must_use]
+pub fn watchdog() -> Option<std::time::Duration> {
+    system::watchdog()
 }
 
 /// Before the first secret is read: no core dump, no reading of its memory by other processes of the user, and files
@@ -54,6 +69,8 @@ pub enum Phase {
         /// A line for `systemctl status`.
         status: String,
     },
+    /// It answers.
+    Alive,
     /// It reads its configuration again.
     Reloading,
     /// It ends.

@@ -310,7 +310,7 @@ fn take_up(shared: &Shared, mut settings: Settings, prober: Prober) -> tokio::sy
     if before.settings.encrypt_keys != settings.encrypt_keys || before.settings.master != settings.master {
         warnings.push("`encrypt_keys` and `master` take effect when gollmd is restarted".to_owned());
     }
-    let (access, unknown) = platform::access(settings.access.as_ref());
+    let (access, unknown) = platform::access(settings.access.as_ref(), shared.socket_group);
     warnings.extend(unknown);
     for warning in &warnings {
         tracing::warn!("{warning}");

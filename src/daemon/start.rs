@@ -57,6 +57,9 @@ pub enum StartError {
     /// The journal's events are none of this version.
     #[error("{0}; run the gollmd that wrote them")]
     Events(#[from] UnknownEvents),
+    /// What the service manager passed on is no socket to listen on.
+    #[error("the socket that was passed on can't be listened on: {0}")]
+    Handed(std::io::Error),
     /// The socket can't be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -146,14 +149,32 @@ fn master(setting: config::MasterSetting) -> MasterSetting {
     }
 }
 
+/// The socket that the service manager passed on. What waits in it is served.
+#[cfg(unix)]
+fn handed() -> Result<Option<Listener>, StartError> {
+    let socket = platform::handed_socket().map_err(StartError::Handed)?;
+    socket.map(Listener::inherited).transpose().map_err(StartError::Handed)
+}
+
+#[cfg(not(unix))]
+const fn handed() -> Result<Option<Listener>, StartError> {
+    Ok(None)
+}
+
 /// Opens everything. The listener comes last: whoever can connect is served.
 pub(super) fn start(options: &Options, environment: Environment) -> Result<Started, StartError> {
     let file = config::locate(options.config.as_deref(), &environment)?;
     let mut settings = config::load(file.as_deref(), &environment)?;
     let fetched = std::mem::take(&mut settings.fetched);
-    let endpoint = endpoint(options, &environment)?;
+    let handed = handed()?;
+    let (endpoint, group) = match &handed {
+        Some(listener) => listener.place().map_err(StartError::Handed)?,
+        None => (endpoint(options, &environment)?, None),
+    };
     // Before the store: a second daemon must leave none behind.
-    Listener::probe(&endpoint)?;
+    if handed.is_none() {
+        Listener::probe(&endpoint)?;
+    }
     let directory = state_dir(options, &environment)?;
     if let Some(parent) = directory.parent() {
         make_directory(parent)?;
@@ -162,11 +183,14 @@ pub(super) fn start(options: &Options, environment: Environment) -> Result<Start
     let environment = environment.without("GOLLM_MASTER_PASSWORD");
     tracing::info!(state = %directory.display(), master = opened.master.name(), fresh = opened.fresh, "the store is open");
     let prober = Prober::new(settings.key_timeout, &environment)?;
-    let (beginning, store) = rebuild(opened, settings, prober, environment, &endpoint)?;
+    let (beginning, store) = rebuild(opened, settings, prober, environment, &endpoint, group)?;
     let shared = Arc::new(Shared::new(beginning));
     apply(&shared, &fetched);
     drop(fetched);
-    let listener = Listener::bind(&endpoint)?;
+    let listener = match handed {
+        Some(listener) => listener,
+        None => Listener::bind(&endpoint)?,
+    };
     crate::daemon::accept::open(&shared, &listener);
     Ok(Started { shared, store, listener })
 }
@@ -178,6 +202,7 @@ fn rebuild(
     prober: Prober,
     environment: Environment,
     endpoint: &Endpoint,
+    socket_group: Option<u32>,
 ) -> Result<(Beginning, Store), StartError> {
     let mut events = Vec::new();
     for batch in &opened.events {
@@ -192,7 +217,7 @@ fn rebuild(
     for key in opened.unreadable.iter().filter(|(tree, _)| *tree == Tree::Secrets).map(|(_, key)| String::from_utf8_lossy(key)) {
         warnings.push(format!("the secret of {key} can't be opened: it is damaged; set it again"));
     }
-    let (access, unknown) = platform::access(settings.access.as_ref());
+    let (access, unknown) = platform::access(settings.access.as_ref(), socket_group);
     warnings.extend(unknown);
     let beginning = Beginning {
         broker,
@@ -201,7 +226,8 @@ fn rebuild(
         vault: opened.vault,
         master: opened.master,
         environment,
-        socket: endpoint.to_string(),
+        socket: endpoint.clone(),
+        socket_group,
         live: Live { settings: Arc::new(settings), access: Arc::new(access), prober: Arc::new(prober), warnings, refused: None },
     };
     Ok((beginning, opened.store))

@@ -13,6 +13,7 @@ use crate::broker::{Broker, Moment, Ticket};
 use crate::config::Settings;
 use crate::daemon::leasing::Handover;
 use crate::daemon::safe::{Entry, Safe};
+use crate::endpoint::Endpoint;
 use crate::environment::Environment;
 use crate::event::Event;
 use crate::id::KeyId;
@@ -105,7 +106,9 @@ pub(crate) struct Shared {
     /// Wakes the listener: others are to connect.
     pub(crate) audience: Notify,
     pub(crate) environment: Environment,
-    pub(crate) socket: String,
+    pub(crate) socket: Endpoint,
+    /// The group that the socket was made for.
+    pub(crate) socket_group: Option<u32>,
     pub(crate) file: Option<PathBuf>,
     live: RwLock<Arc<Live>>,
     /// Wakes the ticker: there is a deadline before the one it waits for.
@@ -143,7 +146,8 @@ pub(crate) struct Beginning {
     pub(crate) vault: Arc<Vault>,
     pub(crate) master: MasterSource,
     pub(crate) environment: Environment,
-    pub(crate) socket: String,
+    pub(crate) socket: Endpoint,
+    pub(crate) socket_group: Option<u32>,
     pub(crate) live: Live,
 }
 
@@ -281,6 +285,7 @@ impl Shared {
             audience: Notify::new(),
             environment: beginning.environment,
             socket: beginning.socket,
+            socket_group: beginning.socket_group,
             file: beginning.live.settings.file.clone(),
             live: RwLock::new(Arc::new(beginning.live)),
             sooner: Notify::new(),

@@ -48,7 +48,7 @@ pub(crate) fn status(shared: &Shared, caller: &Caller) -> Status {
         started: shared.started.wall,
         locked: false,
         master_source: shared.master.name().to_owned(),
-        socket: shared.socket.clone(),
+        socket: shared.socket.to_string(),
         config: shared.file.as_ref().map(|file| file.display().to_string()),
         counts: Counts { leases_open: core.broker.leases_open(), connections: shared.connections.load(Ordering::Relaxed), selects, reports },
         providers,

@@ -148,6 +148,15 @@ impl Listener {
         system::Listening::inherited(socket).map(Self)
     }
 
+    /// Where it listens, and the group that may connect besides the owner, where it was made for one.
+    ///
+    /// # Errors
+    /// The system does not say where.
+    #[cfg(unix)]
+    pub fn place(&self) -> io::Result<(Endpoint, Option<u32>)> {
+        self.0.place()
+    }
+
     /// Lets others than the owner connect, once the daemon is ready for them. Does nothing to a socket that was inherited:
     /// who made it set its mode. The directory must let them through too.
     ///

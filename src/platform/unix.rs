@@ -1,8 +1,11 @@
 //! Linux and other Unix systems.
 
+mod handed;
 mod names;
 
 use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit};
@@ -17,8 +20,16 @@ pub(super) fn own_uid() -> Uid {
     Uid(rustix::process::geteuid().as_raw())
 }
 
-pub(super) fn access(policy: Option<&AccessPolicy>) -> (Access, Vec<String>) {
-    Access::of(own_uid(), policy, &names::SystemNames)
+pub(super) fn access(policy: Option<&AccessPolicy>, socket_group: Option<u32>) -> (Access, Vec<String>) {
+    Access::of(own_uid(), policy, socket_group, &names::SystemNames)
+}
+
+pub(super) fn handed_socket() -> io::Result<Option<OwnedFd>> {
+    handed::socket()
+}
+
+pub(super) fn watchdog() -> Option<Duration> {
+    sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero())
 }
 
 pub(super) fn account(name: &str) -> Option<Account> {
@@ -50,6 +61,7 @@ pub(super) fn descriptors() -> u64 {
 pub(super) fn notify(phase: &Phase) -> io::Result<()> {
     match phase {
         Phase::Ready { status } => sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(status)]),
+        Phase::Alive => sd_notify::notify(&[NotifyState::Watchdog]),
         Phase::Reloading => sd_notify::notify(&[NotifyState::Reloading, NotifyState::monotonic_usec_now()?]),
         Phase::Stopping => sd_notify::notify(&[NotifyState::Stopping, NotifyState::Status("stopping")]),
     }

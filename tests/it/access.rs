@@ -1,13 +1,12 @@
 //! Who may do what, by the kernel's word for who connects. As root: threads that connect as other users.
 
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt};
-use std::os::unix::net::UnixStream;
 
-use rustix::process::{Gid, Signal, Uid};
-use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::harness::lines::{Lines, text};
+use crate::harness::users::{connect, is_root};
 use crate::harness::{Site, until};
 
 const CONFIG: &str = "
@@ -31,32 +30,9 @@ fn site(config: &str) -> Site {
     site
 }
 
-/// Other users can only be had by root: what is tested here is tested where the tests run as root.
-fn is_root() -> bool {
-    let root = rustix::process::geteuid().is_root();
-    if !root {
-        eprintln!("not root: nothing is tested as other users");
-    }
-    root
-}
-
-/// A connection of a thread that is another user while it connects, and stays.
-fn connect(site: &Site, uid: u32, gid: u32, groups: &[u32]) -> std::io::Result<UnixStream> {
-    let (socket, groups) = (site.socket(), groups.iter().map(|group| Gid::from_raw(*group)).collect::<Vec<_>>());
-    let connecting = std::thread::spawn(move || {
-        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-        // The kernel's calls are for this thread alone.
-        set_thread_groups(&groups).unwrap();
-        set_thread_res_gid(gid, gid, gid).unwrap();
-        set_thread_res_uid(uid, uid, uid).unwrap();
-        UnixStream::connect(socket)
-    });
-    connecting.join().unwrap()
-}
-
 fn lines(site: &Site, uid: u32, gid: u32, groups: &[u32]) -> Lines {
     // The socket is there a moment before it is open to others.
-    Lines::of(until("a connection as another user", || connect(site, uid, gid, groups).ok()))
+    Lines::of(until("a connection as another user", || connect(&site.socket(), uid, gid, groups).ok()))
 }
 
 fn mode(site: &Site) -> u32 {
@@ -159,7 +135,7 @@ fn a_reload_changes_what_open_connections_may_do() {
     client.refused("denied", &json!({"select": {"provider": "openai"}}));
     admin.refused("denied", &json!("reload"));
     until("a socket that is closed to others", || (mode(&site) == 0o600).then_some(()));
-    assert!(connect(&site, 4002, 1, &[]).is_err());
+    assert!(connect(&site.socket(), 4002, 1, &[]).is_err());
     site.configure(CONFIG);
     site.lines().done(&json!("reload"));
     until("a socket that is open again", || (mode(&site) == 0o666).then_some(()));

@@ -4,6 +4,7 @@ pub(crate) mod binary;
 pub(crate) mod daemon;
 pub(crate) mod lines;
 pub(crate) mod provider;
+pub(crate) mod users;
 
 use std::ffi::OsString;
 use std::io::Write as _;

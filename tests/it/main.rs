@@ -31,6 +31,7 @@ mod reload;
 mod response;
 mod secrets;
 mod selection;
+mod service;
 mod understanding;
 mod waiting;
 mod wire;

@@ -10,6 +10,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -27,6 +28,8 @@ pub(super) struct Listening {
     system: SystemListener,
     /// What to remove at the end; nothing for a socket that somebody else made.
     bound: Option<Bound>,
+    /// Where somebody else made it.
+    place: Option<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -47,7 +50,7 @@ impl Listening {
         let lock = bind::lock(path)?;
         bind::probe(endpoint)?;
         let (system, identity) = bind::in_private(path)?;
-        Ok(Self { system, bound: Some(Bound { path: path.to_path_buf(), identity, _lock: lock }) })
+        Ok(Self { system, bound: Some(Bound { path: path.to_path_buf(), identity, _lock: lock }), place: None })
     }
 
     pub(super) fn probe(endpoint: &Endpoint) -> Result<(), ListenError> {
@@ -55,8 +58,20 @@ impl Listening {
     }
 
     pub(super) fn inherited(socket: OwnedFd) -> io::Result<Self> {
+        let address = UnixListener::from(socket.try_clone()?).local_addr()?;
+        let path = address.as_pathname().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the socket has no path"))?;
+        let place = Some(path.to_path_buf());
         let system = SystemListener::UdSocket(SocketListener::try_from(socket)?);
-        Ok(Self { system, bound: None })
+        Ok(Self { system, bound: None, place })
+    }
+
+    pub(super) fn place(&self) -> io::Result<(Endpoint, Option<u32>)> {
+        let path = self.place.as_ref().or_else(|| self.bound.as_ref().map(|bound| &bound.path)).ok_or(io::ErrorKind::NotFound)?;
+        let found = fs::symlink_metadata(path)?;
+        // One that was bound here is for its owner until the rules say more.
+        let group =
+            Some(found.gid()).filter(|group| self.bound.is_none() && found.mode() & 0o060 == 0o060 && found.mode() & 0o006 == 0 && *group != 0);
+        Ok((Endpoint::at(path), group))
     }
 
     pub(super) fn open_to(&self, audience: Audience) -> Result<(), ListenError> {

@@ -5,7 +5,7 @@ mod names;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::endpoint::listen::{Audience, Cgroup, Peer};
+use crate::endpoint::listen::{Audience, Peer};
 use crate::id::{ProviderName, Uid};
 use crate::limits::Limits;
 use crate::policy::{AccessPolicy, ClientRule, Who};
@@ -44,6 +44,15 @@ struct Client {
 enum User {
     Any,
     Only(Uid),
+}
+
+/// Is a rule for a process?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fit {
+    Yes,
+    No,
+    /// What it asks for is not known of the process.
+    Unknown,
 }
 
 /// What a rule lets its callers do.
@@ -135,10 +144,16 @@ impl Access {
         if self.admin_groups.iter().any(|group| peer.is_in(*group)) {
             return admin("access.admins.groups");
         }
-        match self.clients.iter().find(|client| client.fits(peer)) {
-            Some(client) => Caller { uid, role: Role::Client, grants: Arc::clone(&client.grants) },
-            None => Caller { uid, role: Role::None, grants: Grants::whole("no rule") },
+        let nobody = |why: &str| Caller { uid, role: Role::None, grants: Grants::whole(why) };
+        for client in &self.clients {
+            match client.fits(peer) {
+                Fit::Yes => return Caller { uid, role: Role::Client, grants: Arc::clone(&client.grants) },
+                Fit::No => {}
+                // A rule that may be meant for it must not be passed over for a wider one.
+                Fit::Unknown => return nobody("the kernel does not say in which unit it is, and a rule asks for one"),
+            }
         }
+        nobody("no rule")
     }
 }
 
@@ -173,7 +188,12 @@ fn client(number: usize, rule: &ClientRule, user: Option<Uid>, group: &mut impl 
 /// A unit of the system's manager by its control group; never by its name alone, which every user can give to a unit of its own.
 #[must_use]
 pub fn whole_path(unit: &str) -> String {
-    if unit.starts_with('/') { unit.to_owned() } else { format!("/system.slice/{unit}") }
+    match unit.split_once('@') {
+        _ if unit.starts_with('/') => unit.to_owned(),
+        // systemd puts the instances of a template into a slice of their own, in whose name a dash is a level.
+        Some((template, _)) => format!("/system.slice/system-{}.slice/{unit}", template.replace('-', "\\x2d")),
+        None => format!("/system.slice/{unit}"),
+    }
 }
 
 /// What a rule asks for.
@@ -190,10 +210,16 @@ impl fmt::Display for Words<'_> {
 }
 
 impl Client {
-    fn fits(&self, peer: &Peer) -> bool {
+    fn fits(&self, peer: &Peer) -> Fit {
         let user = self.user.is_none_or(|user| user == User::Any || user == User::Only(peer.uid));
         let group = self.group.is_none_or(|group| peer.is_in(group));
-        user && group && self.unit.as_deref().is_none_or(|unit| peer.cgroup.as_ref().is_some_and(|cgroup| Cgroup::is_within(cgroup, unit)))
+        match (&self.unit, &peer.cgroup) {
+            _ if !user || !group => Fit::No,
+            (None, _) => Fit::Yes,
+            (Some(_), None) => Fit::Unknown,
+            (Some(unit), Some(cgroup)) if cgroup.is_within(unit) => Fit::Yes,
+            (Some(_), Some(_)) => Fit::No,
+        }
     }
 }
 
@@ -201,7 +227,7 @@ impl Caller {
     /// May it ask for `op`?
     #[must_use]
     pub fn may(&self, op: &Op) -> bool {
-        self.role >= needed(op) && (self.grants.reveal || !matches!(op, Op::Select(_) | Op::Renew(_)))
+        self.role >= needed(op) && (self.grants.reveal || !matches!(op, Op::Select(_) | Op::Renew(_) | Op::Record(_)))
     }
 
     /// May it use keys of a provider, and see what becomes of them?
@@ -230,6 +256,7 @@ const fn needed(op: &Op) -> Role {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::endpoint::listen::Cgroup;
     use std::collections::BTreeMap;
 
     struct Known(BTreeMap<&'static str, u32>);
@@ -299,12 +326,14 @@ mod tests {
         };
         assert_eq!(rule(1001, 1, &[], None).0, Role::Admin);
         assert_eq!(rule(7, 1, &[9, 500], None), (Role::Admin, "access.admins.groups".to_owned()));
-        assert_eq!(rule(7, 1, &[501], None), (Role::Client, "access.clients[3], group staff".to_owned()));
-        assert_eq!(rule(1002, 501, &[], None), (Role::Client, "access.clients[2], user bob".to_owned()));
+        assert_eq!(rule(7, 1, &[501], Some("/")), (Role::Client, "access.clients[3], group staff".to_owned()));
+        assert_eq!(rule(1002, 501, &[], Some("/")), (Role::Client, "access.clients[2], user bob".to_owned()));
         assert_eq!(rule(1002, 501, &[], Some("/system.slice/app.service/x")).1, "access.clients[0], user * and unit app.service");
         // A unit of a user's own has the name, and is another.
         assert_eq!(rule(7, 1, &[], Some("/user.slice/user-7.slice/user@7.service/app.slice/app.service")).0, Role::None);
-        assert_eq!(rule(7, 1, &[], None), (Role::None, "no rule".to_owned()));
+        assert_eq!(rule(7, 1, &[], Some("/")), (Role::None, "no rule".to_owned()));
+        // Of whom the kernel does not say where it is, a rule that may be for it is not passed over.
+        assert_eq!(rule(1002, 501, &[], None).0, Role::None);
         // A rule for somebody who is not there lets nobody in, not everybody.
         assert_eq!(access.clients.len(), 3);
         assert_eq!(access.audience(), Audience::Everyone);
@@ -313,13 +342,20 @@ mod tests {
     #[test]
     fn a_client_uses_its_own_providers_and_sees_no_key_where_its_rule_says_so() {
         let (access, _) = access(Some(rules()));
-        let bob = access.admit(&peer(1002, 1002, &[], None));
+        let bob = access.admit(&peer(1002, 1002, &[], Some("/")));
         let select = Op::Select(crate::protocol::request::Select::any("openai".parse().unwrap()));
         assert!(bob.may(&Op::Status) && !bob.may(&select) && !bob.may(&Op::Reload));
         assert!(bob.may_use(&"openai".parse().unwrap()) && !bob.may_use(&"gemini".parse().unwrap()));
         assert!(bob.may_settle(Uid(1002)) && !bob.may_settle(Uid(1001)));
         let root = access.admit(&peer(0, 0, &[], None));
         assert!(root.may(&select) && root.may_use(&"gemini".parse().unwrap()) && root.may_settle(Uid(5)));
+    }
+
+    #[test]
+    fn a_units_control_group_is_where_systemd_puts_it() {
+        assert_eq!(whole_path("app.service"), "/system.slice/app.service");
+        assert_eq!(whole_path("web-app@one.service"), "/system.slice/system-web\\x2dapp.slice/web-app@one.service");
+        assert_eq!(whole_path("/a.slice/b"), "/a.slice/b");
     }
 
     #[test]

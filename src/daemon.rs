@@ -9,6 +9,7 @@ mod answer;
 mod arguments;
 #[cfg(unix)]
 mod background;
+mod bounds;
 mod checker;
 mod connection;
 mod journal;

@@ -5,6 +5,7 @@ use crate::broker::choice::{Choice, Query};
 use crate::broker::{Broker, KeyIx, Moment, ProviderEntry};
 use crate::protocol::error::ErrorReply;
 use crate::protocol::explanation::{ConsideredKey, Explanation, Why};
+use crate::protocol::reply::{GlobalStatus, Role};
 use crate::protocol::request::{KeyRef, Select};
 use crate::rotation;
 
@@ -38,7 +39,7 @@ impl Broker {
             why: choice.map(|choice| choice.why),
             retry_after_ms: wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1)),
             keys,
-            global: self.global_row(moment.now),
+            global: if caller.role == Role::Admin { self.global_row(moment.now) } else { GlobalStatus::of(&self.rows_for(caller, moment.now)) },
         })
     }
 

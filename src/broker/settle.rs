@@ -18,7 +18,7 @@ use crate::lease::Standing;
 use crate::money::Usd;
 use crate::protocol::error::{ErrorCode, ErrorReply, Reason};
 use crate::protocol::outcome::Outcome;
-use crate::protocol::reply::{KeyState, Reported};
+use crate::protocol::reply::{KeyState, Reported, Role};
 use crate::protocol::request::Record;
 use crate::time::{Now, Steady};
 
@@ -119,6 +119,9 @@ impl Broker {
         if !Self::may_settle(caller, lease) {
             return Err(not_yours());
         }
+        if !caller.may_use(&lease.key.provider) {
+            return Err(ErrorReply::new(ErrorCode::Denied, format!("uid {} may not use the provider `{}` any more", caller.uid, lease.key.provider)));
+        }
         match self.leases.standing(lease.number) {
             Standing::Open(_) => {}
             Standing::Lost => self.emit(Event::Adopted(lease.clone())),
@@ -145,6 +148,10 @@ impl Broker {
     /// The provider or the key is not known.
     pub fn record(&mut self, caller: &Caller, record: &Record, moment: &mut Moment<'_>) -> Result<Reported, ErrorReply> {
         let reported = self.book(caller, record, moment)?;
+        // A lease gives the right to speak of a key; besides, only admins' words move its state.
+        if caller.role != Role::Admin {
+            return Ok(reported);
+        }
         let key = self.known_key(&KeyId { provider: record.provider.clone(), key: record.key_name.clone() })?;
         let outcome = record.outcome.unwrap_or(Outcome::Ok);
         let sign = Sign { outcome, model: record.model.as_ref(), given: moment.now.steady, retry_after: None, scope: Scope::Usual };

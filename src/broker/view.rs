@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::access::Caller;
 use crate::broker::{Broker, KeyIx, ProviderEntry};
 use crate::health::left::LastSaid;
 use crate::id::{KeyId, KeyName, ProviderName};
@@ -121,6 +122,14 @@ impl Broker {
             .filter_map(|provider| self.providers.get(&provider.name))
             .map(|provider| self.provider_row(provider, now))
             .collect()
+    }
+
+    /// A row for each provider whose keys the caller may use.
+    #[must_use]
+    pub fn rows_for(&self, caller: &Caller, now: Now) -> Vec<ProviderStatus> {
+        let mut rows = self.provider_rows(now);
+        rows.retain(|row| caller.may_use(&row.provider));
+        rows
     }
 
     fn provider_row(&self, provider: &ProviderEntry, now: Now) -> ProviderStatus {

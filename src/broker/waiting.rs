@@ -305,6 +305,15 @@ impl Broker {
         drop(self.waiting.leave(ticket));
     }
 
+    /// Sends everyone away who waits, with this word: what it may do may be another.
+    pub fn dismiss_all(&mut self, why: &ErrorReply) {
+        while let Some((_, ticket)) = self.waiting.ends.first().copied() {
+            if self.waiting.leave(ticket).is_some() {
+                self.waiting.served.push(Served { ticket, result: Err(why.clone()) });
+            }
+        }
+    }
+
     /// Sends everyone away who waits: the daemon ends.
     pub fn send_all_away(&mut self, now: Now) {
         while let Some((_, ticket)) = self.waiting.ends.first().copied() {

@@ -12,6 +12,7 @@ const NAME_MAX: usize = 256;
 
 /// Reads the section.
 pub(super) fn read(node: &Node, findings: &mut Findings) -> AccessPolicy {
+    no_nulls(node, "access", findings);
     let access = Fields::open(node, "access", &ACCESS, findings);
     let mut policy = AccessPolicy::default();
     if let Some(node) = access.child("admins") {
@@ -23,6 +24,24 @@ pub(super) fn read(node: &Node, findings: &mut Findings) -> AccessPolicy {
         policy.clients.push(client(item, &path, findings));
     }
     policy
+}
+
+/// A field with nothing behind it would be as if it were not there, and let in more than was meant.
+fn no_nulls(node: &Node, path: &str, findings: &mut Findings) {
+    match &node.value {
+        Value::Map(entries) => {
+            for entry in entries {
+                let path = fields::join(path, &entry.name);
+                if let Value::Null = entry.node.value {
+                    findings.add(&entry.at, path, Wrong::new("it says nothing", "write what it is, or leave the whole line out"));
+                } else {
+                    no_nulls(&entry.node, &path, findings);
+                }
+            }
+        }
+        Value::List(items) => items.iter().enumerate().for_each(|(number, item)| no_nulls(item, &format!("{path}[{number}]"), findings)),
+        _ => {}
+    }
 }
 
 fn names(fields: &Fields<'_>, field: &str, findings: &mut Findings) -> Vec<Who> {
@@ -84,7 +103,7 @@ fn who(node: &Node) -> Result<Who, Wrong> {
 fn unit(node: &Node) -> Result<String, Wrong> {
     let text = text(node)?;
     let is_path = text.starts_with('/') && text.len() > 1 && !text.split('/').any(|step| step == ".." || step == ".");
-    let is_unit = !text.contains('/') && [".service", ".scope", ".slice"].iter().any(|kind| text.len() > kind.len() && text.ends_with(kind));
+    let is_unit = !text.contains('/') && text.strip_suffix(".service").is_some_and(|name| !name.is_empty() && !name.ends_with('@'));
     if (is_path || is_unit) && text.len() <= 4 * NAME_MAX && text.bytes().all(|b| b.is_ascii_graphic()) {
         Ok(text.trim_end_matches('/').to_owned())
     } else {
@@ -128,6 +147,9 @@ mod tests {
             "access: {clients: [{match: {unit: /a/../b}}]}",
             "access: {admins: {users: ['a:b']}}",
             "access: {client: []}",
+            "access: {clients: [{match: {unit: a.slice}}]}",
+            "access: {clients: [{match: {user: a}, providers: }]}",
+            "access: {clients: [{match: {user: a, group: }}]}",
         ] {
             let why = read(text).unwrap_err();
             assert!(why.starts_with("f.yaml:1:"), "{text}: {why}");

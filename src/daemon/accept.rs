@@ -14,11 +14,15 @@ use crate::daemon::state::{Phase, Shared};
 use crate::endpoint::Stream;
 use crate::endpoint::listen::{Listener, Peer};
 use crate::protocol::error::ErrorCode;
+use crate::protocol::reply::Role;
 use crate::time::Steady;
 use crate::time::clock::Clock;
 
 /// Connections at a time.
 const CONNECTIONS_MAX: u64 = 4096;
+
+/// Connections that only admins get.
+const KEPT_FOR_ADMINS: u64 = 64;
 
 /// Descriptors that the store, the log and live checks need.
 const DESCRIPTORS_KEPT: u64 = 64;
@@ -93,13 +97,18 @@ fn is_the_callers(why: &io::Error) -> bool {
 }
 
 async fn serve(shared: Arc<Shared>, stream: Stream, peer: Peer, most: u64, phase: watch::Receiver<Phase>) {
-    let asker = Asker { caller: shared.live().access.admit(&peer), peer: Arc::new(peer) };
+    let asker = Asker { caller: shared.live().access.admit(&peer), peer: Arc::new(peer), unit: Arc::default() };
+    let (uid, place) = (asker.caller.uid, shared.of_users.take(asker.caller.uid, asker.caller.role));
+    // The last places are for admins, and for the daemon's own look at itself.
+    let kept = if asker.caller.role == Role::Admin { 0 } else { KEPT_FOR_ADMINS.min(most / 2) };
     let open = shared.connections.fetch_add(1, Ordering::AcqRel);
     let (reader, writer) = stream.split();
     let mut connection = Connection::new(Arc::clone(&shared), asker, writer);
     let mut over = phase.clone();
     let served = async {
-        if open < most {
+        if let Err(most) = place {
+            connection.refuse(ErrorCode::Overloaded, format!("uid {uid} has {most} connections open already")).await;
+        } else if open < most.saturating_sub(kept) {
             connection.serve(reader, phase).await;
         } else {
             connection.refuse(ErrorCode::Overloaded, format!("{most} connections are open already")).await;
@@ -112,4 +121,7 @@ async fn serve(shared: Arc<Shared>, stream: Stream, peer: Peer, most: u64, phase
     }
     connection.end().await;
     shared.connections.fetch_sub(1, Ordering::AcqRel);
+    if place.is_ok() {
+        shared.of_users.give_back(uid);
+    }
 }

@@ -315,6 +315,10 @@ fn take_up(shared: &Shared, mut settings: Settings, prober: Prober) -> tokio::sy
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
+    // Who waits was let in by the rules of before.
+    if before.settings.access != settings.access {
+        core.broker.dismiss_all(&ErrorReply::new(ErrorCode::Overloaded, "who is served was changed while this select waited: ask again"));
+    }
     shared.set_live(Live { settings: Arc::new(settings), access: Arc::new(access), prober: Arc::new(prober), warnings, refused: None });
     tracing::info!("the configuration was reloaded");
     core.serve(shared);

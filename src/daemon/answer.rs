@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::oneshot::error::RecvError;
@@ -53,6 +53,18 @@ impl From<Reply> for Handed {
 pub(crate) struct Asker {
     pub(crate) caller: Caller,
     pub(crate) peer: Arc<Peer>,
+    /// Its unit, once somebody asked: a look through the tree of control groups, once a connection.
+    pub(crate) unit: Arc<OnceLock<Option<String>>>,
+}
+
+impl Asker {
+    /// The systemd unit of the process; none is looked for where nobody let it in.
+    fn unit(&self) -> Option<String> {
+        if self.caller.role == Role::None {
+            return None;
+        }
+        self.unit.get_or_init(|| self.peer.cgroup.as_ref().and_then(Cgroup::unit)).clone()
+    }
 }
 
 impl Answer {
@@ -96,7 +108,7 @@ pub(crate) fn if_durable(reply: Reply, durable: Result<Result<(), String>, RecvE
 pub(crate) fn answer(shared: &Arc<Shared>, asker: &Asker, op: Op) -> Answer {
     let caller = &asker.caller;
     if !asker.caller.may(&op) {
-        return Answer::Now(Reply::Error(denied(asker, &op)));
+        return Answer::Now(Reply::Error(denied(shared, asker, &op)));
     }
     match op {
         Op::Whoami => Answer::Now(Reply::You(you(asker))),
@@ -203,12 +215,16 @@ fn access(shared: &Shared, request: &request::Access) -> Result<Reply, ErrorRepl
 }
 
 /// Why a request is refused, of which the audit log hears too.
-fn denied(asker: &Asker, op: &Op) -> ErrorReply {
+fn denied(shared: &Shared, asker: &Asker, op: &Op) -> ErrorReply {
     let caller = &asker.caller;
-    tracing::warn!(target: "gollm::audit", uid = %caller.uid, pid = asker.peer.pid, act = op.name(), result = "denied", "denied");
+    if shared.denials.may_be_told(shared.clock.now().steady) {
+        tracing::warn!(target: "gollm::audit", uid = %caller.uid, pid = asker.peer.pid, act = op.name(), result = "denied", "denied");
+    }
     let why = match caller.role {
         Role::None => "no rule lets it in; `access` in the configuration says who is served",
-        _ if !caller.grants.reveal && matches!(op, Op::Select(_) | Op::Renew(_)) => "its rule has `reveal: false`: it may not see a key",
+        _ if !caller.grants.reveal && matches!(op, Op::Select(_) | Op::Renew(_) | Op::Record(_)) => {
+            "its rule has `reveal: false`: it may not see a key"
+        }
         _ => "that is for admins",
     };
     ErrorReply::new(ErrorCode::Denied, format!("uid {} may not ask for `{}`: {why}", caller.uid, op.name()))
@@ -219,7 +235,7 @@ fn you(asker: &Asker) -> You {
         uid: asker.caller.uid,
         gid: asker.peer.gid,
         pid: asker.peer.pid,
-        unit: asker.peer.cgroup.as_ref().and_then(Cgroup::unit),
+        unit: asker.unit(),
         role: asker.caller.role,
         rule: asker.caller.grants.rule.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

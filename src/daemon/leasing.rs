@@ -66,7 +66,7 @@ pub(crate) fn select(shared: &Arc<Shared>, caller: &Caller, request: &Select) ->
 /// Waits for its turn.
 async fn when_free(mut queued: Queued, caller: Caller, request: Select) -> Handed {
     let shared = Arc::clone(&queued.shared);
-    let began = shared.clock.now().steady;
+    let (began, version) = (shared.clock.now().steady, shared.access_version());
     let served = match &mut queued.answer {
         Some(answer) => answer.await.unwrap_or_else(|_| Err(stopping())),
         None => Err(stopping()),
@@ -77,6 +77,9 @@ async fn when_free(mut queued: Queued, caller: Caller, request: Select) -> Hande
         Ok(Err(Sealed)) => {
             let left = request.wait().saturating_sub(shared.clock.now().steady.since(began));
             let again = Select { wait_ms: u64::try_from(left.as_millis()).ok(), ..request };
+            if shared.access_version() != version {
+                return Reply::Error(ErrorReply::new(ErrorCode::Overloaded, "who is served was changed while this select waited: ask again")).into();
+            }
             select(&shared, &caller, &again).settled().await
         }
         Err(refusal) => Reply::Error(refusal).into(),

@@ -149,15 +149,20 @@ fn master(setting: config::MasterSetting) -> MasterSetting {
     }
 }
 
+/// A listener that somebody else made, where it listens, and the group that it was made for.
+type Handed = (Listener, Endpoint, Option<u32>);
+
 /// The socket that the service manager passed on. What waits in it is served.
 #[cfg(unix)]
-fn handed() -> Result<Option<Listener>, StartError> {
-    let socket = platform::handed_socket().map_err(StartError::Handed)?;
-    socket.map(Listener::inherited).transpose().map_err(StartError::Handed)
+fn handed() -> Result<Option<Handed>, StartError> {
+    let Some(socket) = platform::handed_socket().map_err(StartError::Handed)? else { return Ok(None) };
+    let listener = Listener::inherited(socket).map_err(StartError::Handed)?;
+    let (place, group) = listener.place().map_err(StartError::Handed)?;
+    Ok(Some((listener, place, group)))
 }
 
 #[cfg(not(unix))]
-const fn handed() -> Result<Option<Listener>, StartError> {
+const fn handed() -> Result<Option<Handed>, StartError> {
     Ok(None)
 }
 
@@ -168,7 +173,7 @@ pub(super) fn start(options: &Options, environment: Environment) -> Result<Start
     let fetched = std::mem::take(&mut settings.fetched);
     let handed = handed()?;
     let (endpoint, group) = match &handed {
-        Some(listener) => listener.place().map_err(StartError::Handed)?,
+        Some((_, place, group)) => (place.clone(), *group),
         None => (endpoint(options, &environment)?, None),
     };
     // Before the store: a second daemon must leave none behind.
@@ -188,7 +193,7 @@ pub(super) fn start(options: &Options, environment: Environment) -> Result<Start
     apply(&shared, &fetched);
     drop(fetched);
     let listener = match handed {
-        Some(listener) => listener,
+        Some((listener, ..)) => listener,
         None => Listener::bind(&endpoint)?,
     };
     crate::daemon::accept::open(&shared, &listener);

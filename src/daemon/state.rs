@@ -11,6 +11,7 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use crate::access::Access;
 use crate::broker::{Broker, Moment, Ticket};
 use crate::config::Settings;
+use crate::daemon::bounds::{Connections, Denials};
 use crate::daemon::leasing::Handover;
 use crate::daemon::safe::{Entry, Safe};
 use crate::endpoint::Endpoint;
@@ -97,6 +98,10 @@ pub(crate) struct Shared {
     /// The number of the last event that the store holds.
     pub(crate) durable: AtomicU64,
     pub(crate) connections: AtomicU64,
+    /// The same by user.
+    pub(crate) of_users: Connections,
+    /// What the log was told of what is refused.
+    pub(crate) denials: Denials,
     pub(crate) clock: SystemClock,
     pub(crate) started: Now,
     pub(crate) vault: Arc<Vault>,
@@ -277,6 +282,8 @@ impl Shared {
             wake: Condvar::new(),
             durable: AtomicU64::new(0),
             connections: AtomicU64::new(0),
+            of_users: Connections::default(),
+            denials: Denials::default(),
             clock: beginning.clock,
             started,
             vault: beginning.vault,

@@ -5,9 +5,8 @@ use std::sync::atomic::Ordering;
 use crate::access::Caller;
 use crate::daemon::state::Shared;
 use crate::id::{KeyId, ProviderName};
-use crate::money::Usd;
 use crate::protocol::error::{ErrorCode, ErrorReply};
-use crate::protocol::reply::{Counts, GlobalStatus, ProviderStatus, Reply, Role, Status};
+use crate::protocol::reply::{Counts, GlobalStatus, Reply, Role, Status};
 use crate::time::clock::Clock;
 use crate::vault::master::MasterSource;
 
@@ -26,20 +25,12 @@ pub(crate) fn status(shared: &Shared, caller: &Caller) -> Status {
     warnings.extend(core.broker.warnings(now));
     let mut providers = core.broker.provider_rows(now);
     let mut global = core.broker.global_row(now);
+    let mut counts = Counts { leases_open: core.broker.leases_open(), connections: shared.connections.load(Ordering::Relaxed), selects, reports };
     if caller.role != Role::Admin {
-        providers.retain(|row| caller.may_use(&row.provider));
+        providers = core.broker.rows_for(caller, now);
         warnings.clear();
-        let count = |of: fn(&ProviderStatus) -> u64| providers.iter().map(of).sum();
-        global = GlobalStatus {
-            keys_total: count(|row| row.keys_total),
-            keys_healthy: count(|row| row.keys_healthy),
-            requests_last_hour: count(|row| row.requests_last_hour),
-            rate_limit: None,
-            cost_today_usd: providers.iter().map(|row| row.cost_today_usd).sum(),
-            reserved_usd: Usd::ZERO,
-            cost_limit: None,
-            unpriced_today: 0,
-        };
+        global = GlobalStatus::of(&providers);
+        counts = Counts { leases_open: 0, connections: 0, selects: 0, reports: 0 };
     }
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -50,7 +41,7 @@ pub(crate) fn status(shared: &Shared, caller: &Caller) -> Status {
         master_source: shared.master.name().to_owned(),
         socket: shared.socket.to_string(),
         config: shared.file.as_ref().map(|file| file.display().to_string()),
-        counts: Counts { leases_open: core.broker.leases_open(), connections: shared.connections.load(Ordering::Relaxed), selects, reports },
+        counts,
         providers,
         global,
         warnings,
@@ -80,7 +71,7 @@ pub(crate) fn keys(shared: &Shared, caller: &Caller, only: Option<&ProviderName>
     rows.retain(|row| caller.may_use(&row.provider));
     for row in &mut rows {
         let id = KeyId { provider: row.provider.clone(), key: row.key_name.clone() };
-        if let Some(entry) = core.safe.entry(&id) {
+        if let Some(entry) = core.safe.entry(&id).filter(|_| caller.grants.reveal) {
             row.last_four = Some(entry.last_four.clone()).filter(|text| !text.is_empty());
             row.fingerprint = Some(entry.fingerprint.clone());
         }

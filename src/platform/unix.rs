@@ -1,5 +1,6 @@
 //! Linux and other Unix systems.
 
+#[cfg(target_os = "linux")]
 mod handed;
 mod names;
 
@@ -24,8 +25,15 @@ pub(super) fn access(policy: Option<&AccessPolicy>, socket_group: Option<u32>) -
     Access::of(own_uid(), policy, socket_group, &names::SystemNames)
 }
 
+#[cfg(target_os = "linux")]
 pub(super) fn handed_socket() -> io::Result<Option<OwnedFd>> {
     handed::socket()
+}
+
+/// Only systemd passes sockets on in this way.
+#[cfg(not(target_os = "linux"))]
+pub(super) const fn handed_socket() -> io::Result<Option<OwnedFd>> {
+    Ok(None)
 }
 
 pub(super) fn watchdog() -> Option<Duration> {

@@ -286,6 +286,23 @@ pub struct GlobalStatus {
     pub unpriced_today: u64,
 }
 
+impl GlobalStatus {
+    /// What is known from these providers alone, for who may see no others.
+    #[must_use]
+    pub fn of(providers: &[ProviderStatus]) -> Self {
+        Self {
+            keys_total: providers.iter().map(|row| row.keys_total).sum(),
+            keys_healthy: providers.iter().map(|row| row.keys_healthy).sum(),
+            requests_last_hour: providers.iter().map(|row| row.requests_last_hour).sum(),
+            rate_limit: None,
+            cost_today_usd: providers.iter().map(|row| row.cost_today_usd).sum(),
+            reserved_usd: Usd::ZERO,
+            cost_limit: None,
+            unpriced_today: 0,
+        }
+    }
+}
+
 /// A key with its state and counters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct KeyRow {

@@ -143,6 +143,70 @@ fn a_reload_changes_what_open_connections_may_do() {
 }
 
 #[test]
+fn a_right_that_was_taken_away_is_gone_for_who_waits_and_who_has_a_lease() {
+    if !is_root() {
+        return;
+    }
+    let site = site(CONFIG);
+    let _daemon = site.start();
+    let mut root = site.lines();
+    let mut client = lines(&site, 4002, 1, &[]);
+    let lease = client.lease(&json!({"provider": "openai"}));
+    root.done(&json!({"key_disable": {"provider": "openai", "key_name": "a"}}));
+    let mut waiting = lines(&site, 4002, 1, &[]);
+    waiting.request(&json!({"select": {"provider": "openai", "wait_ms": 600_000}})).unwrap();
+    until("somebody who waits", || (root.expect("status", &json!("status"))["providers"][0]["waiting"] == 1).then_some(()));
+    site.configure(&CONFIG.replace("providers: [openai]", "providers: [gemini]"));
+    root.done(&json!("reload"));
+    assert_eq!(waiting.reply()["reply"]["error"]["code"], "overloaded");
+    root.done(&json!({"key_enable": {"provider": "openai", "key_name": "a"}}));
+    client.refused("denied", &json!({"renew": {"lease": lease["lease"]}}));
+    // What was used is still counted.
+    client.report(&lease, "ok");
+}
+
+#[test]
+fn a_stranger_takes_no_places_from_others_and_fills_no_log() {
+    if !is_root() {
+        return;
+    }
+    let site = site(CONFIG);
+    let _daemon = site.start();
+    let mut strangers: Vec<Lines> = (0..20).map(|_| lines(&site, 4009, 1, &[])).collect();
+    // One that is turned away may be gone before it asks.
+    let mut is_let_in = |stranger: &mut Lines| stranger.try_ask(&json!("whoami")).is_ok_and(|answer| answer.get("you").is_some());
+    strangers.retain_mut(&mut is_let_in);
+    assert_eq!(strangers.len(), 8);
+    let stranger = strangers.first_mut().unwrap();
+    for _ in 0..500 {
+        stranger.refused("denied", &json!("status"));
+    }
+    let told = site.log().matches("uid=4009").count();
+    assert!((50..=300).contains(&told), "{told}");
+    site.lines().expect("status", &json!("status"));
+    // A place that is given back can be taken again.
+    drop(strangers);
+    until("a place for a stranger", || is_let_in(&mut lines(&site, 4009, 1, &[])).then_some(()));
+}
+
+#[test]
+fn who_may_see_no_key_speaks_of_none() {
+    if !is_root() {
+        return;
+    }
+    let site = site(CONFIG);
+    let _daemon = site.start();
+    let mut blind = lines(&site, 4003, 1, &[4600]);
+    blind.refused("denied", &json!({"record": {"provider": "openai", "key_name": "a", "cost_usd": 99, "outcome": "auth_failed"}}));
+    assert_eq!(blind.row("openai", "a")["last_four"], Value::Null);
+    // A client's record counts, and moves no key's state.
+    let mut client = lines(&site, 4002, 1, &[]);
+    client.expect("reported", &json!({"record": {"provider": "openai", "key_name": "a", "cost_usd": 1, "outcome": "auth_failed"}}));
+    let row = site.lines().row("openai", "a");
+    assert_eq!((&row["state"], &row["cost_today_usd"]), (&json!("unknown"), &json!(1.0)));
+}
+
+#[test]
 fn an_admin_can_ask_what_a_user_may_do() {
     let site = site(&CONFIG.replace("4500", "root").replace("no-such.service", "app.service"));
     let _daemon = site.start();

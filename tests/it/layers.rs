@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Packages that only these files may name: replacing one is the work of one place.
-const PLACES: [(&str, &[&str]); 16] = [
+const PLACES: [(&str, &[&str]); 18] = [
     ("aes_gcm", &["vault"]),
     ("argon2", &["vault"]),
     (
@@ -18,9 +18,11 @@ const PLACES: [(&str, &[&str]); 16] = [
     ("hmac", &["vault"]),
     ("interprocess", &["endpoint"]),
     ("keyring", &["vault"]),
+    ("libc", &["endpoint/listen/unix/peer.rs"]),
+    ("nix", &["platform/unix/names.rs"]),
     ("reqwest", &["probe"]),
     ("rustls", &["probe"]),
-    ("sd_notify", &["platform/unix.rs"]),
+    ("sd_notify", &["platform/unix.rs", "platform/unix/handed.rs"]),
     ("serde_yaml", &["config/file.rs"]),
     ("sha2", &["vault"]),
     ("sled", &["store/sled.rs"]),

@@ -9,7 +9,7 @@ const ROOT: &str = "/sys/fs/cgroup";
 
 /// Groups that are looked at to find one by its id.
 #[cfg(target_os = "linux")]
-const LOOKED_AT_MAX: usize = 20_000;
+const LOOKED_AT_MAX: usize = 4_000;
 
 /// The control group of a process.
 #[derive(Debug, Clone, PartialEq, Eq)]

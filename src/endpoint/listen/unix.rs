@@ -110,20 +110,24 @@ fn peer(stream: &SystemStream) -> io::Result<Peer> {
     let uid = known.euid().ok_or_else(nameless)?;
     let gid = known.egid().ok_or_else(nameless)?;
     let pid = known.pid();
-    let (groups, cgroup) = further(stream, pid);
+    let (groups, cgroup) = further(stream, uid, pid).ok_or_else(nameless)?;
     Ok(Peer { uid: Uid(uid), gid, groups, pid, cgroup })
 }
 
 #[cfg(all(target_os = "linux", feature = "daemon"))]
-fn further(stream: &SystemStream, pid: Option<i32>) -> (Arc<[u32]>, Option<Cgroup>) {
+fn further(stream: &SystemStream, uid: u32, pid: Option<i32>) -> Option<(Arc<[u32]>, Option<Cgroup>)> {
+    static OVERFLOW: std::sync::LazyLock<Option<u32>> = std::sync::LazyLock::new(peer::overflow_user);
+    if *OVERFLOW == Some(uid) {
+        return None;
+    }
     let SystemStream::UdSocket(socket) = stream;
     let socket = socket.as_fd();
-    (peer::groups(socket), peer::cgroup(socket, pid))
+    Some((peer::groups(socket)?, peer::cgroup(socket, pid)))
 }
 
 #[cfg(not(all(target_os = "linux", feature = "daemon")))]
-fn further(_: &SystemStream, _: Option<i32>) -> (Arc<[u32]>, Option<Cgroup>) {
-    (Arc::default(), None)
+fn further(_: &SystemStream, _: u32, _: Option<i32>) -> Option<(Arc<[u32]>, Option<Cgroup>)> {
+    Some((Arc::default(), None))
 }
 
 impl Drop for Listening {

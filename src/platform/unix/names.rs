@@ -10,18 +10,28 @@ pub(super) struct SystemNames;
 
 impl Names for SystemNames {
     fn user(&self, name: &str) -> Option<u32> {
-        name.parse().ok().or_else(|| User::from_name(name).ok().flatten().map(|user| user.uid.as_raw()))
+        number(name).or_else(|| User::from_name(name).ok().flatten().map(|user| user.uid.as_raw()))
     }
 
     fn group(&self, name: &str) -> Option<u32> {
-        name.parse().ok().or_else(|| Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw()))
+        number(name).or_else(|| Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw()))
     }
+}
+
+fn number(text: &str) -> Option<u32> {
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
 /// A user, by its name or its number; none: the system does not know it.
 pub(super) fn account(name: &str) -> Option<Account> {
-    let by_number = || User::from_uid(name.parse::<u32>().ok()?.into()).ok().flatten();
-    let user = User::from_name(name).ok().flatten().or_else(by_number)?;
+    let found = match number(name) {
+        Some(uid) => User::from_uid(uid.into()).ok().flatten(),
+        None => User::from_name(name).ok().flatten(),
+    };
+    // A number needs no name to be somebody's.
+    let Some(user) = found else {
+        return number(name).map(|uid| Account { uid: Uid(uid), gid: uid, groups: Vec::new() });
+    };
     Some(Account { uid: Uid(user.uid.as_raw()), gid: user.gid.as_raw(), groups: groups(&user) })
 }
 

@@ -16,37 +16,49 @@ const GROUPS_MAX: usize = 65_536;
 
 /// Its supplementary groups; none where the kernel does not say.
 #[expect(unsafe_code, reason = "getsockopt(2) with SO_PEERGROUPS is in no safe library: it writes at most the bytes that it is told of")]
-pub(super) fn groups(socket: BorrowedFd<'_>) -> Arc<[u32]> {
+pub(super) fn groups(socket: BorrowedFd<'_>) -> Option<Arc<[u32]>> {
     let mut groups: Vec<u32> = vec![0; 64];
     loop {
         let room = groups.len() * size_of::<u32>();
-        let Ok(mut length) = libc::socklen_t::try_from(room) else { return Arc::default() };
+        let Ok(mut length) = libc::socklen_t::try_from(room) else { return None };
         // SAFETY: `groups` has `length` bytes, and the kernel writes no more than that.
         let answer =
             unsafe { libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_PEERGROUPS, groups.as_mut_ptr().cast(), &raw mut length) };
         let count = usize::try_from(length).unwrap_or(0) / size_of::<u32>();
         if answer == 0 {
             groups.truncate(count);
-            return groups.into();
+            return Some(groups.into());
         }
         // Too little room: the kernel says how much it takes.
         if io::Error::last_os_error().raw_os_error() != Some(libc::ERANGE) || count <= groups.len() || count > GROUPS_MAX {
-            return Arc::default();
+            return None;
         }
         groups.resize(count, 0);
     }
 }
 
+/// The user that stands for every one that a user namespace does not know, in such a namespace: nobody in particular.
+pub(super) fn overflow_user() -> Option<u32> {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    if map.split_whitespace().eq(["0", "0", "4294967295"]) {
+        return None;
+    }
+    let overflow = std::fs::read_to_string("/proc/sys/kernel/overflowuid").ok().and_then(|text| text.trim().parse().ok());
+    Some(overflow.unwrap_or(65_534))
+}
+
 /// Its control group; none where the kernel is too old to say it of this very process.
 pub(super) fn cgroup(socket: BorrowedFd<'_>, pid: Option<i32>) -> Option<Cgroup> {
     let process = process(socket)?;
-    if let Some(id) = cgroup_id(process.as_fd()) {
-        return Some(Cgroup::Id(id));
-    }
+    // Where /proc hides other users' processes, the kernel tells the group's id all the same.
+    in_proc(&process, pid).or_else(|| cgroup_id(process.as_fd()).map(Cgroup::Id))
+}
+
+fn in_proc(process: &OwnedFd, pid: Option<i32>) -> Option<Cgroup> {
     let text = std::fs::read_to_string(format!("/proc/{}/cgroup", pid?)).ok()?;
     let path = text.lines().find_map(|line| line.strip_prefix("0::"))?.to_owned();
     // While the process is there, its number is nobody else's: what was read was of it.
-    let mut ended = [PollFd::new(&process, PollFlags::IN)];
+    let mut ended = [PollFd::new(process, PollFlags::IN)];
     let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
     (poll(&mut ended, Some(&now)) == Ok(0)).then_some(Cgroup::Path(path))
 }
@@ -97,7 +109,7 @@ mod tests {
     fn the_kernel_names_this_process() {
         let (one, _other) = UnixStream::pair().unwrap();
         let mut own: Vec<u32> = rustix::process::getgroups().unwrap().into_iter().map(|group| group.as_raw()).collect();
-        let mut found = groups(one.as_fd()).to_vec();
+        let mut found = groups(one.as_fd()).unwrap().to_vec();
         own.sort_unstable();
         found.sort_unstable();
         assert_eq!(found, own);

@@ -1,0 +1,104 @@
+//! What one user may take of what all share.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::id::Uid;
+use crate::protocol::reply::Role;
+use crate::time::Steady;
+
+/// Connections of one user that no rule lets in: enough to be told so.
+const STRANGERS: usize = 8;
+
+/// Connections of one client.
+const CLIENTS: usize = 512;
+
+/// Denials that the log tells within [`TELL_SPAN`]; of the others only how many.
+const TOLD_MAX: u32 = 100;
+const TELL_SPAN: Duration = Duration::from_secs(10);
+
+/// Open connections by user.
+#[derive(Debug, Default)]
+pub(crate) struct Connections(Mutex<HashMap<Uid, usize>>);
+
+impl Connections {
+    /// Takes a place, which must be given back; none is left: how many the user may have.
+    pub(crate) fn take(&self, uid: Uid, role: Role) -> Result<(), usize> {
+        let most = match role {
+            Role::None => STRANGERS,
+            Role::Client => CLIENTS,
+            // Whoever may do everything may also take everything.
+            Role::Admin => usize::MAX,
+        };
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = open.entry(uid).or_default();
+        if *count >= most {
+            return Err(most);
+        }
+        *count += 1;
+        Ok(())
+    }
+
+    /// A connection of the user ended.
+    pub(crate) fn give_back(&self, uid: Uid) {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(&uid) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                open.remove(&uid);
+            }
+        }
+    }
+}
+
+/// How many denials the log was told of, so that nobody fills a disk with them.
+#[derive(Debug, Default)]
+pub(crate) struct Denials(Mutex<(Option<Steady>, u32)>);
+
+impl Denials {
+    /// May the log be told of one more? At the end of a span in which it was not, it is told of how many.
+    pub(crate) fn may_be_told(&self, now: Steady) -> bool {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (began, count) = *state;
+        if began.is_none_or(|began| now.since(began) >= TELL_SPAN) {
+            let untold = count.saturating_sub(TOLD_MAX);
+            if untold > 0 {
+                tracing::warn!(target: "gollm::audit", denials = untold, "more was denied than is told one by one");
+            }
+            *state = (Some(now), 1);
+            return true;
+        }
+        *state = (began, count.saturating_add(1));
+        count < TOLD_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_has_its_own_places_and_gives_them_back() {
+        let connections = Connections::default();
+        for _ in 0..STRANGERS {
+            assert_eq!(connections.take(Uid(7), Role::None), Ok(()));
+        }
+        assert_eq!(connections.take(Uid(7), Role::None), Err(STRANGERS));
+        assert_eq!(connections.take(Uid(8), Role::None), Ok(()));
+        connections.give_back(Uid(7));
+        assert_eq!(connections.take(Uid(7), Role::None), Ok(()));
+        for _ in 0..2 * CLIENTS {
+            assert_eq!(connections.take(Uid(0), Role::Admin), Ok(()));
+        }
+    }
+
+    #[test]
+    fn denials_are_told_up_to_a_bound_and_again_later() {
+        let denials = Denials::default();
+        let at = |seconds: u64| Steady::from_millis(1_000_000 + seconds * 1000);
+        let told = (0..1000).filter(|_| denials.may_be_told(at(0))).count();
+        assert_eq!(told, TOLD_MAX as usize);
+        assert!(!denials.may_be_told(at(9)) && denials.may_be_told(at(10)));
+    }
+}

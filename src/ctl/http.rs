@@ -6,17 +6,26 @@ use crate::protocol::provider::ProviderResponse;
 
 /// A text that is no HTTP answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it does not begin with `HTTP/` and a status: write it with `curl -i`")]
-pub(crate) struct NoAnswer;
+pub(crate) enum NoAnswer {
+    /// There is nothing.
+    #[error("it is empty: if no answer came, report `--outcome timeout`")]
+    Empty,
+    /// It is something else.
+    #[error("it does not begin with `HTTP/` and a status: write it with `curl -i`")]
+    NotHttp,
+}
 
 /// Reads an answer; of several in a row, as after a redirect or a proxy, the last.
 pub(crate) fn read(bytes: &[u8]) -> Result<ProviderResponse, NoAnswer> {
     let text = String::from_utf8_lossy(bytes);
+    if text.trim().is_empty() {
+        return Err(NoAnswer::Empty);
+    }
     let mut rest = text.as_ref();
     loop {
         let (head, body) = split(rest);
         let mut lines = head.lines();
-        let status = lines.next().and_then(status).ok_or(NoAnswer)?;
+        let status = lines.next().and_then(status).ok_or(NoAnswer::NotHttp)?;
         if body.starts_with("HTTP/") && split(body).0.lines().next().and_then(self::status).is_some() {
             rest = body;
             continue;
@@ -64,8 +73,8 @@ mod tests {
 
     #[test]
     fn what_is_no_answer_is_told_so() {
-        assert_eq!(read(b"{}").err(), Some(NoAnswer));
-        assert_eq!(read(b"HTTP/1.1 OK\n\n").err(), Some(NoAnswer));
-        assert_eq!(read(b"").err(), Some(NoAnswer));
+        assert_eq!(read(b"{}").err(), Some(NoAnswer::NotHttp));
+        assert_eq!(read(b"HTTP/1.1 OK\n\n").err(), Some(NoAnswer::NotHttp));
+        assert_eq!(read(b"\n").err(), Some(NoAnswer::Empty));
     }
 }

@@ -358,6 +358,15 @@ impl Broker {
                 self.touch(key);
             }
         }
+        // A caller of long ago is forgotten: there can be any number of users.
+        let dirty = &mut self.dirty.callers;
+        self.callers.retain(|uid, meter| {
+            let idle = meter.is_idle(now);
+            if idle {
+                dirty.insert(*uid);
+            }
+            !idle
+        });
         if charged {
             self.dirty.global = true;
         }

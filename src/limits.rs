@@ -72,6 +72,12 @@ fn nanos(amount: Usd) -> u64 {
 }
 
 impl Meter {
+    /// Does it hold nothing that a limit counts? Then a new one is as good.
+    #[must_use]
+    pub fn is_idle(&self, now: Now) -> bool {
+        self.requests_last_hour(now) == 0 && self.cost_today(now) == Usd::ZERO && self.reserved() == Usd::ZERO
+    }
+
     /// Leases that count in the trailing hour.
     #[must_use]
     pub fn requests_last_hour(&self, now: Now) -> u64 {

@@ -202,7 +202,8 @@ impl Broker {
             }
         });
         let mut due: Vec<KeyIx> = probed.collect();
-        due.sort_by_key(|key| self.keys[*key].health.probe_at.is_none());
+        // Of the others the one that was not looked at for longest: none is passed over for ever because another one hangs.
+        due.sort_by_key(|key| (self.keys[*key].health.probe_at.is_none(), self.keys[*key].health.checked));
         due.into_iter().map(|key| self.keys[key].id.clone()).collect()
     }
 

@@ -139,8 +139,8 @@ impl Broker {
             let record = KeyRecord { meter: entry.meter.clone(), last_used: entry.last_used, learned: entry.learned.clone() };
             put(Shelf::Counters, named('k', &entry.id), encode(&record));
         }
-        for (uid, meter) in dirty.callers.iter().filter_map(|uid| Some((uid, self.callers.get(uid)?))) {
-            put(Shelf::Counters, caller_key(*uid), encode(meter));
+        for uid in &dirty.callers {
+            put(Shelf::Counters, caller_key(*uid), self.callers.get(uid).and_then(encode));
         }
         for entry in dirty.health.iter().map(|key| &self.keys[*key]) {
             put(Shelf::States, named('k', &entry.id), encode(&entry.health));

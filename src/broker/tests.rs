@@ -335,6 +335,16 @@ fn a_callers_own_limits_count_over_all_keys_and_survive_a_crash() {
     assert_eq!(world.select_as(bounded(8), &Select { estimate, ..any() }).unwrap_err().keys[0].reason, Reason::CallerCostLimited);
     world.pass(Duration::from_secs(86_400));
     assert!(world.select_as(bounded(8), &Select { estimate, ..any() }).is_ok());
+    // Of whom nothing counts any more, nothing is kept, in the store neither.
+    let kept = |world: &mut World| {
+        world.checkpoint();
+        world.callers_kept()
+    };
+    assert!(kept(&mut world) >= 1);
+    for _ in 0..3 {
+        world.pass(Duration::from_secs(86_400));
+    }
+    assert_eq!(kept(&mut world), 0);
 }
 
 #[test]

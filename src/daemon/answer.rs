@@ -268,7 +268,15 @@ fn report(shared: &Arc<Shared>, caller: &Caller, request: &Report) -> Answer {
     if told.outcome == Outcome::AuthFailed {
         shared.suspect.notify_one();
     }
-    durable(shared, |broker, moment| broker.report(caller, &lease, &told, moment).map(|reported: Reported| Reply::Reported(reported)))
+    durable(shared, |broker, moment| {
+        let (provider, now) = (&lease.key.provider, moment.now.steady);
+        let was_missed = broker.missed(provider, now).is_some();
+        let reported: Reported = broker.report(caller, &lease, &told, moment)?;
+        if was_missed && broker.missed(provider, now).is_none() {
+            tracing::info!(provider = %provider, "the provider is reached again, as a report tells");
+        }
+        Ok(Reply::Reported(reported))
+    })
 }
 
 fn renew(shared: &Arc<Shared>, caller: &Caller, request: &Renew) -> Answer {

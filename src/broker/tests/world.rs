@@ -126,6 +126,11 @@ impl World {
         }
     }
 
+    /// Callers that the store has a meter of.
+    pub(super) fn callers_kept(&self) -> usize {
+        self.records.keys().filter(|(shelf, key)| *shelf == Shelf::Counters && key.starts_with(b"u")).count()
+    }
+
     /// Does the store hold any session?
     pub(super) fn keeps_sessions(&self) -> bool {
         self.records.keys().any(|(shelf, key)| *shelf == Shelf::States && key.starts_with(b"c:"))

@@ -78,16 +78,19 @@ pub enum MasterSetting {
     Keyring,
     /// A file in the state directory.
     File,
+    /// A person, by `gollmctl unlock`.
+    Prompt,
 }
 
 impl MasterSetting {
     /// All of them, with their names.
-    pub const ALL: [(&'static str, MasterSetting); 5] = [
+    pub const ALL: [(&'static str, MasterSetting); 6] = [
         ("auto", MasterSetting::Auto),
         ("credential", MasterSetting::Credential),
         ("environment", MasterSetting::Environment),
         ("keyring", MasterSetting::Keyring),
         ("file", MasterSetting::File),
+        ("prompt", MasterSetting::Prompt),
     ];
 
     /// Its name in the configuration.
@@ -99,6 +102,7 @@ impl MasterSetting {
             MasterSetting::Environment => "environment",
             MasterSetting::Keyring => "keyring",
             MasterSetting::File => "file",
+            MasterSetting::Prompt => "prompt",
         }
     }
 }

@@ -5,22 +5,26 @@ pub mod keyring;
 pub mod master;
 pub(crate) mod cipher;
 pub(crate) mod header;
+pub(crate) mod keys;
+mod recovery;
+mod slot;
+pub mod slots;
 pub(crate) mod text;
 
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
-use crate::environment::Environment;
 use crate::secret::Secret;
 
 use cipher::{Key, MacKey, SealKey, framed, subkey};
-use header::{Header, Request};
 use kdf::Cost;
-use keyring::{NoRing, RingFault};
-use master::{MasterSetting, MasterSource};
+use keyring::RingFault;
+use keys::Keys;
+use master::MasterSource;
+use slots::SlotError;
 
 /// The name of one store, made when it is made; also its account in the keyring.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -71,6 +75,15 @@ pub enum VaultError {
         /// Where the one came from that the store was made with.
         made_with: MasterSource,
     },
+    /// A person has to give the master secret, and has not yet.
+    #[error("the store is locked: `gollmctl unlock` opens it{}", .why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default())]
+    Locked {
+        /// Why nothing else opened it; none: nothing else was to.
+        why: Option<String>,
+    },
+    /// What was asked of the slots can't be done.
+    #[error(transparent)]
+    Slot(#[from] SlotError),
     /// The keyring did not give, or keep, the master secret.
     #[error("the keyring {0}; unlock it, or set `master.source` to another source, and start again")]
     Keyring(RingFault),
@@ -117,16 +130,20 @@ pub struct Vault {
     store: StoreId,
     values: SealKey,
     leases: SealKey,
+    /// For the tokens that were given before the data key was rotated.
+    leases_before: Option<SealKey>,
     /// What the tokens of leases are sealed for.
     of_leases: Vec<u8>,
     journal: Key,
     ledger: MacKey,
     fingerprints: MacKey,
+    keys: Keys,
 }
 
 impl Vault {
-    pub(crate) fn new(store: StoreId, data_key: &[u8; 32]) -> Result<Self, VaultError> {
-        let key = |purpose: &str| subkey(data_key, &store.0, purpose);
+    pub(crate) fn new(store: StoreId, keys: Keys) -> Result<Self, VaultError> {
+        let key = |purpose: &str| subkey(keys.current(), &store.0, purpose);
+        let leases_before = keys.before().map(|before| subkey(before, &store.0, "gollm leases 1").map(|key| SealKey::new(&key))).transpose()?;
         Ok(Self {
             store,
             values: SealKey::new(&*key("gollm values 1")?),
@@ -134,8 +151,16 @@ impl Vault {
             of_leases: framed(&[&store.0, b"lease"]),
             journal: key("gollm journal 1")?,
             ledger: MacKey::new(&*key("gollm manifest 1")?),
-            fingerprints: MacKey::new(&*key("gollm fingerprints 1")?),
+            // Not of the data key: a secret is to be known again after the next rotation.
+            fingerprints: MacKey::new(&*subkey(&keys.root, &store.0, "gollm fingerprints 1")?),
+            leases_before,
+            keys,
         })
+    }
+
+    /// The same store's with a new data key: it opens nothing that this one sealed but tokens.
+    pub(crate) fn rotated(&self) -> Result<Self, VaultError> {
+        Self::new(self.store, self.keys.rotated()?)
     }
 
     /// The store's name.
@@ -181,7 +206,11 @@ impl Vault {
     /// [`VaultError::Unsealable`]: this store did not make it.
     pub fn open_token(&self, token: &str) -> Result<Zeroizing<Vec<u8>>, VaultError> {
         let sealed = text::unbase64url(token).ok_or(VaultError::Unsealable)?;
-        self.leases.open(&self.of_leases, &sealed)
+        let opened = self.leases.open(&self.of_leases, &sealed);
+        match &self.leases_before {
+            Some(before) if opened.is_err() => before.open(&self.of_leases, &sealed),
+            _ => opened,
+        }
     }
 
     /// A key for one segment of the journal, so that no key seals more messages than random nonces allow (2^32, NIST SP 800-38D).
@@ -206,27 +235,12 @@ impl Vault {
     }
 }
 
-/// Wraps the data key of the store in `dir` under a new password; nothing that is sealed changes, and an open vault
-/// goes on. From then on the password comes from a person, a credential or the environment. Slow: it derives two keys.
-///
-/// # Errors
-/// The old password is wrong, the new one is empty, or the header can't be read or written; nothing was changed then.
-pub fn change_password(dir: &Path, old: &str, new: &str) -> Result<(), VaultError> {
-    let path = dir.join("header");
-    let header = Header::read(dir)?.ok_or(VaultError::HeaderDamaged { path, what: "it is missing" })?;
-    let environment = Environment::default();
-    let password = |text: &str| MasterSetting::Password(Zeroizing::new(text.to_owned()));
-    let (old, new) = (password(old), password(new));
-    let request = |setting| Request { dir, setting, encrypt: true, environment: &environment, ring: &NoRing, cost: Cost::STANDARD };
-    header.rewrap(&request(&old), &request(&new))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn vault() -> Vault {
-        Vault::new(StoreId([1; 16]), &[2; 32]).unwrap()
+        Vault::new(StoreId([1; 16]), Keys::of_root([2; 32])).unwrap()
     }
 
     #[test]
@@ -238,7 +252,7 @@ mod tests {
         for other in [Place { tree: "states", ..place }, Place { key: b"b", ..place }, Place { version: 2, ..place }] {
             assert!(vault.open(&other, &sealed).is_err(), "{other:?}");
         }
-        assert!(Vault::new(StoreId([9; 16]), &[2; 32]).unwrap().open(&place, &sealed).is_err());
+        assert!(Vault::new(StoreId([9; 16]), Keys::of_root([2; 32])).unwrap().open(&place, &sealed).is_err());
     }
 
     #[test]
@@ -247,8 +261,20 @@ mod tests {
         let token = vault.seal_token(b"openai/primary").unwrap();
         assert!(format!("gl_{token}").parse::<crate::id::LeaseId>().is_ok());
         assert_eq!(vault.open_token(&token).unwrap().as_slice(), b"openai/primary");
-        assert!(Vault::new(StoreId([1; 16]), &[3; 32]).unwrap().open_token(&token).is_err());
+        assert!(Vault::new(StoreId([1; 16]), Keys::of_root([3; 32])).unwrap().open_token(&token).is_err());
         assert!(vault.open_token("abc").is_err());
+    }
+
+    #[test]
+    fn after_a_rotation_tokens_and_fingerprints_are_known_and_values_are_sealed_anew() {
+        let before = vault();
+        let after = before.rotated().unwrap();
+        let secret = Secret::new("sk-a".to_owned()).unwrap();
+        let place = Place { tree: "secrets", key: b"a", version: 1 };
+        assert!(after.open_token(&before.seal_token(b"x").unwrap()).is_ok());
+        assert_eq!(after.fingerprint(&secret), before.fingerprint(&secret));
+        assert!(after.open(&place, &before.seal(&place, b"x").unwrap()).is_err());
+        assert!(before.open_token(&after.seal_token(b"x").unwrap()).is_err());
     }
 
     #[test]
@@ -266,7 +292,7 @@ mod tests {
         assert_eq!(vault().fingerprint(&secret("sk-a")), vault().fingerprint(&secret("sk-a")));
         assert_eq!(vault().fingerprint(&secret("sk-a")).len(), 12);
         assert_ne!(vault().fingerprint(&secret("sk-a")), vault().fingerprint(&secret("sk-b")));
-        let other = Vault::new(StoreId([9; 16]), &[2; 32]).unwrap();
+        let other = Vault::new(StoreId([9; 16]), Keys::of_root([2; 32])).unwrap();
         assert_ne!(vault().fingerprint(&secret("sk-a")), other.fingerprint(&secret("sk-a")));
     }
 }

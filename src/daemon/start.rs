@@ -146,6 +146,7 @@ fn master(setting: config::MasterSetting) -> MasterSetting {
         config::MasterSetting::Environment => MasterSetting::Environment,
         config::MasterSetting::Keyring => MasterSetting::Keyring,
         config::MasterSetting::File => MasterSetting::File,
+        config::MasterSetting::Prompt => MasterSetting::Prompt,
     }
 }
 

@@ -186,7 +186,7 @@ mod tests {
     const START: Link = Link { seq: 0, tag: [0; 16] };
 
     fn with_frames(test: impl FnOnce(&Frames<'_>)) {
-        let vault = Vault::new(StoreId([1; 16]), &[2; 32]).unwrap();
+        let vault = Vault::new(StoreId([1; 16]), crate::vault::keys::Keys::of_root([2; 32])).unwrap();
         let salt = [3; 16];
         let key = vault.segment_key(&salt).unwrap();
         test(&Frames { vault: &vault, key: &key, salt: &salt });

@@ -83,7 +83,7 @@ mod tests {
     fn a_manifest_reads_back_and_a_changed_one_does_not() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("manifest");
-        let vault = Vault::new(StoreId([1; 16]), &[2; 32]).unwrap();
+        let vault = Vault::new(StoreId([1; 16]), crate::vault::keys::Keys::of_root([2; 32])).unwrap();
         assert!(Manifest::read(&path, &vault).unwrap().is_none());
         let mut ledger = Ledger::default();
         ledger.add(&vault, Tree::Usage, b"key", b"sealed");
@@ -98,7 +98,7 @@ mod tests {
             std::fs::write(&path, changed).unwrap();
             assert_eq!(Manifest::read(&path, &vault).unwrap(), Some(None), "byte {at}");
         }
-        let other = Vault::new(StoreId([1; 16]), &[4; 32]).unwrap();
+        let other = Vault::new(StoreId([1; 16]), crate::vault::keys::Keys::of_root([4; 32])).unwrap();
         std::fs::write(&path, bytes).unwrap();
         assert_eq!(Manifest::read(&path, &other).unwrap(), Some(None));
     }

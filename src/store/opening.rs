@@ -69,11 +69,7 @@ pub(super) fn open(dir: &Path, master: &MasterSetting, encrypt: bool, environmen
     let io_error = |cause| OpenError::Io { path: dir.to_owned(), cause };
     disk::private_dir(dir).map_err(io_error)?;
     let lock = disk::lock(&dir.join("lock")).map_err(io_error)?.ok_or_else(|| OpenError::InUse { dir: dir.to_owned() })?;
-    #[cfg(feature = "keyring")]
-    let ring = crate::vault::keyring::SystemRing;
-    #[cfg(not(feature = "keyring"))]
-    let ring = crate::vault::keyring::NoRing;
-    let request = Request { dir, setting: master, encrypt, environment, ring: &ring, cost: scale.cost };
+    let request = Request { dir, setting: master, encrypt, environment, ring: &crate::vault::keyring::RING, cost: scale.cost };
     match Header::read(dir)? {
         Some(header) if header.ready => load(&files, header.unlock(&request)?, lock, scale),
         None if files.any() => Err(OpenError::Damaged { path: dir.join("header"), what: "it is missing, and the keys of the store with it" }),

@@ -33,6 +33,8 @@ pub(crate) trait Ring {
     fn read(&self, account: &str) -> Result<Option<Zeroizing<String>>, RingFault>;
     /// Keeps a text for an account.
     fn write(&self, account: &str, text: &str) -> Result<(), RingFault>;
+    /// Removes what is kept for an account.
+    fn erase(&self, account: &str) -> Result<(), RingFault>;
 }
 
 /// A keyring that answers in no such time is taken for mute: it may be waiting for a person, or for ever.
@@ -76,7 +78,17 @@ impl Ring for SystemRing {
         let text = Zeroizing::new(text.to_owned());
         Self::ask(account, move |entry| entry.set_password(&text))?.ok_or(RingFault::Empty)
     }
+
+    fn erase(&self, account: &str) -> Result<(), RingFault> {
+        Self::ask(account, |entry| entry.delete_credential()).map(drop)
+    }
 }
+
+/// The keyring that this gollm was built for.
+#[cfg(feature = "keyring")]
+pub(crate) const RING: SystemRing = SystemRing;
+#[cfg(not(feature = "keyring"))]
+pub(crate) const RING: NoRing = NoRing;
 
 /// No keyring at all.
 pub(crate) struct NoRing;
@@ -87,6 +99,10 @@ impl Ring for NoRing {
     }
 
     fn write(&self, _: &str, _: &str) -> Result<(), RingFault> {
+        Err(RingFault::Absent)
+    }
+
+    fn erase(&self, _: &str) -> Result<(), RingFault> {
         Err(RingFault::Absent)
     }
 }

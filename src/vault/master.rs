@@ -28,6 +28,8 @@ pub enum MasterSetting {
     Keyring,
     /// `master.key` in the state directory.
     File,
+    /// A person, who has not given it yet.
+    Prompt,
     /// A password that a person has given.
     Password(Zeroizing<String>),
 }
@@ -48,6 +50,8 @@ pub enum MasterSource {
     Prompt,
     /// None is needed: `encrypt_keys: false`.
     None,
+    /// A code on paper, made for the day on which all others are lost.
+    Recovery,
 }
 
 impl MasterSource {
@@ -61,7 +65,18 @@ impl MasterSource {
             Self::File => "file",
             Self::Prompt => "prompt",
             Self::None => "none",
+            Self::Recovery => "recovery",
         }
+    }
+
+    /// Is it a place that holds one secret of a store, so that another one overwrites it?
+    pub(super) const fn holds_one(self) -> bool {
+        matches!(self, Self::Keyring | Self::File)
+    }
+
+    /// Can a person give it to a daemon that runs?
+    const fn is_typed(self) -> bool {
+        matches!(self, Self::Prompt | Self::Recovery)
     }
 
     /// How a person gives the master secret that came from here.
@@ -71,7 +86,7 @@ impl MasterSource {
             Self::Environment => "set GOLLM_MASTER_PASSWORD",
             Self::Keyring => "set `master.source` to `auto` or `keyring`",
             Self::File => "put `master.key` back into the state directory",
-            Self::Prompt => "run `gollmctl unlock`",
+            Self::Prompt | Self::Recovery => "set `master.source` to `prompt` and run `gollmctl unlock`",
             Self::None => "set one of the sources, or `encrypt_keys: false`",
         }
     }
@@ -79,7 +94,7 @@ impl MasterSource {
     /// What mends it that the secret from here does not open a store that was made with `made_with`.
     pub(super) fn mend_wrong(self, made_with: Self) -> String {
         match (self, made_with) {
-            (_, Self::Prompt | Self::None) => "give the right one".to_owned(),
+            (_, Self::Prompt | Self::Recovery | Self::None) | (Self::Prompt, _) => "give the right one".to_owned(),
             (used, made) if used == made => "give the right one".to_owned(),
             (Self::Environment, made) => format!("unset GOLLM_MASTER_PASSWORD, or set `master.source` to `{}`", made.name()),
             (_, made) => format!("set `master.source` to `{}`", made.name()),
@@ -96,6 +111,7 @@ impl fmt::Display for MasterSource {
             Self::File => "`master.key` in the state directory",
             Self::Prompt => "a password that a person typed",
             Self::None => "no master password",
+            Self::Recovery => "a recovery code",
         })
     }
 }
@@ -123,16 +139,18 @@ pub(super) fn make(setting: &MasterSetting, dir: &Path, environment: &Environmen
                 Ok(found)
             }
         },
+        MasterSetting::Prompt => Err(VaultError::Locked { why: None }),
         MasterSetting::Credential | MasterSetting::Environment | MasterSetting::Password(_) => {
             Err(VaultError::NoMaster { wanted: wanted(setting, MasterSource::None), made_with: MasterSource::None })
         }
     }
 }
 
-/// The master secret for a header that is there. Nothing is made: a new secret could not open it.
+/// The master secret for a header that has slots of these sources. Nothing is made: a new secret could not open it. Where only
+/// a person can help, and can, the store is locked.
 pub(super) fn find(
     setting: &MasterSetting,
-    made_with: MasterSource,
+    slots: &[MasterSource],
     dir: &Path,
     environment: &Environment,
     store: StoreId,
@@ -141,13 +159,71 @@ pub(super) fn find(
     if let Some(found) = given(setting, environment)? {
         return Ok(found);
     }
-    match (wanted(setting, made_with), setting) {
-        (MasterSource::Keyring, MasterSetting::Keyring | MasterSetting::Auto) => {
-            let text = ring.read(&store.to_string()).map_err(VaultError::Keyring)?.ok_or(VaultError::Keyring(RingFault::Empty))?;
-            Ok(Found { secret: Zeroizing::new(text.as_bytes().to_vec()), source: MasterSource::Keyring, warnings: Vec::new() })
+    let made_with = slots.first().copied().unwrap_or(MasterSource::None);
+    let places: &[MasterSource] = match setting {
+        MasterSetting::Auto => &[MasterSource::Keyring, MasterSource::File],
+        MasterSetting::Keyring => &[MasterSource::Keyring],
+        MasterSetting::File => &[MasterSource::File],
+        MasterSetting::Prompt => return Err(VaultError::Locked { why: None }),
+        MasterSetting::Credential | MasterSetting::Environment | MasterSetting::Password(_) => &[],
+    };
+    let mut failed = None;
+    for place in places.iter().filter(|place| slots.contains(place)) {
+        match kept(*place, dir, made_with, store, ring) {
+            Ok(found) => return Ok(found),
+            Err(why) => failed = failed.or(Some(why)),
         }
-        (MasterSource::File, MasterSetting::File | MasterSetting::Auto) => read_file(dir, made_with),
-        (wanted, _) => Err(VaultError::NoMaster { wanted, made_with }),
+    }
+    let why = failed.unwrap_or(VaultError::NoMaster { wanted: wanted(setting, made_with), made_with });
+    if matches!(setting, MasterSetting::Auto) && slots.iter().any(|slot| slot.is_typed()) {
+        return Err(VaultError::Locked { why: Some(why.to_string()).filter(|_| !slots.iter().all(|slot| slot.is_typed())) });
+    }
+    Err(why)
+}
+
+/// The secret that one of the places holds which gollm writes itself.
+fn kept(place: MasterSource, dir: &Path, made_with: MasterSource, store: StoreId, ring: &dyn Ring) -> Result<Found, VaultError> {
+    if place == MasterSource::File {
+        return read_file(dir, made_with);
+    }
+    let text = ring.read(&store.to_string()).map_err(VaultError::Keyring)?.ok_or(VaultError::Keyring(RingFault::Empty))?;
+    Ok(Found { secret: Zeroizing::new(text.as_bytes().to_vec()), source: MasterSource::Keyring, warnings: Vec::new() })
+}
+
+/// Puts a secret where the daemon finds it at its next start, in the place of the one before; other sources are others' matter.
+pub(super) fn keep(place: MasterSource, secret: &str, dir: &Path, store: StoreId, ring: &dyn Ring) -> Result<(), VaultError> {
+    match place {
+        MasterSource::File => {
+            let path = dir.join("master.key");
+            disk::replace(&path, secret.as_bytes()).map_err(|cause| VaultError::Io { path, cause })
+        }
+        MasterSource::Keyring => {
+            let account = store.to_string();
+            let before = ring.read(&account).map_err(VaultError::Keyring)?;
+            let kept = ring.write(&account, secret).and_then(|()| ring.read(&account));
+            let fault = match kept {
+                Ok(kept) if kept.as_ref().is_some_and(|kept| kept.as_str() == secret) => return Ok(()),
+                Ok(_) => RingFault::Forgetful,
+                Err(fault) => fault,
+            };
+            if let Some(before) = before {
+                ring.write(&account, &before).map_err(VaultError::Keyring)?;
+            }
+            Err(VaultError::Keyring(fault))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Takes the secrets of slots that are gone out of the places that held them, where no slot that is left needs them. What
+/// can't be taken out opens nothing any more.
+pub(super) fn forget(gone: &[MasterSource], left: &[MasterSource], dir: &Path, store: StoreId, ring: &dyn Ring) {
+    let is_over = |source: MasterSource| gone.contains(&source) && !left.contains(&source);
+    if is_over(MasterSource::File) {
+        drop(disk::remove(&dir.join("master.key")));
+    }
+    if is_over(MasterSource::Keyring) {
+        drop(ring.erase(&store.to_string()));
     }
 }
 
@@ -159,7 +235,7 @@ fn wanted(setting: &MasterSetting, made_with: MasterSource) -> MasterSource {
         MasterSetting::Environment => MasterSource::Environment,
         MasterSetting::Keyring => MasterSource::Keyring,
         MasterSetting::File => MasterSource::File,
-        MasterSetting::Password(_) => MasterSource::Prompt,
+        MasterSetting::Prompt | MasterSetting::Password(_) => MasterSource::Prompt,
     }
 }
 
@@ -192,7 +268,7 @@ fn read_secret(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
     Ok(Some(bytes))
 }
 
-fn fresh_secret() -> Result<Zeroizing<String>, VaultError> {
+pub(super) fn fresh_secret() -> Result<Zeroizing<String>, VaultError> {
     let bytes: Zeroizing<[u8; 32]> = Zeroizing::new(cipher::random()?);
     Ok(Zeroizing::new(hex(bytes.as_slice())))
 }
@@ -250,6 +326,10 @@ mod tests {
             }
             Ok(())
         }
+        fn erase(&self, account: &str) -> Result<(), RingFault> {
+            self.kept.borrow_mut().remove(account);
+            Ok(())
+        }
     }
 
     const STORE: StoreId = StoreId([5; 16]);
@@ -288,7 +368,7 @@ mod tests {
     fn a_store_made_with_the_keyring_gets_no_new_secret() {
         let dir = tempfile::tempdir().unwrap();
         let find =
-            |ring: &dyn Ring| find(&MasterSetting::Auto, MasterSource::Keyring, dir.path(), &Environment::default(), STORE, ring).map(|f| f.source);
+            |ring: &dyn Ring| find(&MasterSetting::Auto, &[MasterSource::Keyring], dir.path(), &Environment::default(), STORE, ring).map(|f| f.source);
         assert!(matches!(find(&NoRing), Err(VaultError::Keyring(RingFault::Absent))));
         assert!(matches!(find(&TestRing::default()), Err(VaultError::Keyring(RingFault::Empty))));
         assert!(!dir.path().join("master.key").exists());
@@ -312,7 +392,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         make(&MasterSetting::File, dir.path(), &Environment::default(), STORE, &NoRing).map(drop).unwrap();
         std::fs::set_permissions(dir.path().join("master.key"), std::fs::Permissions::from_mode(0o640)).unwrap();
-        let found = find(&MasterSetting::Auto, MasterSource::File, dir.path(), &Environment::default(), STORE, &NoRing);
+        let found = find(&MasterSetting::Auto, &[MasterSource::File], dir.path(), &Environment::default(), STORE, &NoRing);
         assert!(matches!(found, Err(VaultError::MasterFile { .. })));
     }
 }

@@ -249,7 +249,13 @@ const fn needed(op: &Op) -> Role {
         Op::Select(_) | Op::Explain(_) | Op::Report(_) | Op::Renew(_) | Op::Record(_) | Op::Status | Op::Keys(_) | Op::Statistics(_) | Op::Health => {
             Role::Client
         }
-        Op::Access(_) | Op::Validate(_) | Op::KeySet(_) | Op::KeyRemove(_) | Op::KeyEnable(_) | Op::KeyDisable(_) | Op::Reload => Role::Admin,
+        Op::Lock
+        | Op::Unlock(_)
+        | Op::ChangePassword(_)
+        | Op::Slots
+        | Op::SlotAdd(_)
+        | Op::SlotRemove(_)
+        | Op::Access(_) | Op::Validate(_) | Op::KeySet(_) | Op::KeyRemove(_) | Op::KeyEnable(_) | Op::KeyDisable(_) | Op::Reload => Role::Admin,
     }
 }
 

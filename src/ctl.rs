@@ -14,6 +14,7 @@ mod health;
 mod http;
 mod key;
 mod keys;
+mod master;
 mod pages;
 mod prices;
 mod print;
@@ -80,6 +81,10 @@ fn run(command: Command, console: &mut Console<'_>) -> Result<(), Failure> {
         Command::Access(access) => access.run(console),
         Command::Providers(providers) => providers.run(console),
         Command::Prices(prices) => prices.run(console),
+        Command::Passwd(passwd) => passwd.run(console),
+        Command::Slot(slot) => slot.run(console),
+        Command::Lock => master::lock(console),
+        Command::Unlock => master::unlock(console),
         Command::Reload => key::reload(console),
         Command::Config(config) => config.run(console),
         Command::Completions(completions) => completions.run(console),

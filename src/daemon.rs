@@ -12,8 +12,10 @@ mod background;
 mod bounds;
 mod checker;
 mod connection;
+mod front;
 mod journal;
 mod leasing;
+mod locking;
 mod logging;
 mod observe;
 #[cfg(unix)]
@@ -31,7 +33,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::config;
 use crate::daemon::arguments::Arguments;
@@ -154,54 +156,28 @@ pub fn serve(options: &Options, environment: Environment, ready: &mut dyn FnMut(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Runtime)?;
     let result = runtime.block_on(async {
         let signals = Signals::take().map_err(StartError::Runtime)?;
-        let Started { shared, store, listener } = start::start(options, environment)?;
-        let (results, told) = mpsc::channel(journal::TOLD_LATE_MAX);
-        tokio::spawn(journal::tell(told));
-        let writer = {
-            let shared = Arc::clone(&shared);
-            std::thread::Builder::new()
-                .name("gollmd-journal".to_owned())
-                .spawn(move || journal::run(shared, store, results))
-                .map_err(StartError::Runtime)?
-        };
+        let Started { front, listener } = start::start(options, environment)?;
         let (phase, _) = watch::channel(Phase::Serving);
-        tokio::spawn(tick(Arc::clone(&shared)));
-        tokio::spawn(checker::rounds(Arc::clone(&shared)));
-        let accepting = tokio::spawn(accept::accept(Arc::clone(&shared), listener, phase.clone()));
-        tracing::info!(version = env!("CARGO_PKG_VERSION"), socket = %shared.socket, "serving");
-        tell(&platform::Phase::Ready { status: "serving".to_owned() });
-        watchdog::begin(shared.socket.path().to_path_buf()).map_err(StartError::Runtime)?;
-        ready(&shared.socket.to_string());
-        signals.until_the_end(&shared).await;
+        let accepting = tokio::spawn(accept::accept(Arc::clone(&front), listener, phase.clone()));
+        let socket = front.desk.socket.clone();
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), %socket, "serving");
+        start::tell_phase(&front.serving());
+        watchdog::begin(socket.path().to_path_buf()).map_err(StartError::Runtime)?;
+        ready(&socket.to_string());
+        signals.until_the_end(&front).await;
         tracing::info!("stopping");
         tell(&platform::Phase::Stopping);
+        let shared = front.serving();
         shared.lock().close(&shared);
         phase.send_replace(Phase::Ending);
         drop(accepting.await);
-        end(&shared, writer).await
+        front.close(&front.serving()).await?;
+        tracing::info!("stopped");
+        Ok(())
     });
     // What is still being computed or looked up must not hold up the end.
     runtime.shutdown_timeout(std::time::Duration::from_millis(500));
     result
-}
-
-/// Writes what is left and closes the store.
-async fn end(shared: &Arc<Shared>, writer: std::thread::JoinHandle<Result<(), String>>) -> Result<(), StartError> {
-    {
-        let mut core = shared.lock();
-        core.stop = true;
-        core.wake_journal(shared);
-    }
-    // The journal's thread hands what it has to tell to a task on this one, which must go on running.
-    let ended = tokio::task::spawn_blocking(move || writer.join()).await;
-    match ended.unwrap_or_else(|why| Err(Box::new(why))) {
-        Ok(Ok(())) => {
-            tracing::info!("stopped");
-            Ok(())
-        }
-        Ok(Err(why)) => Err(StartError::End(why)),
-        Err(_) => Err(StartError::End("the journal's thread failed".to_owned())),
-    }
 }
 
 fn tell(phase: &platform::Phase) {

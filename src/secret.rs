@@ -66,6 +66,46 @@ impl Secret {
     }
 }
 
+/// Longest password, in bytes.
+pub const PASSWORD_MAX: usize = 4096;
+
+/// A master password, or a recovery code. It has no `Debug`, and is wiped when dropped.
+pub struct Password(Zeroizing<String>);
+
+impl Password {
+    /// Takes it as it was typed; the line end that `echo` and editors leave is cut off. None: it is empty or too long.
+    #[must_use]
+    pub fn new(text: String) -> Option<Self> {
+        let text = Zeroizing::new(text);
+        let bare = text.trim_end_matches(['\r', '\n']);
+        (!bare.is_empty() && bare.len() <= PASSWORD_MAX).then(|| Self(Zeroizing::new(bare.to_owned())))
+    }
+
+    /// As it is.
+    #[must_use]
+    pub fn of_text(text: Zeroizing<String>) -> Self {
+        Self(text)
+    }
+
+    /// The text itself.
+    #[must_use]
+    pub fn into_text(self) -> Zeroizing<String> {
+        self.0
+    }
+}
+
+impl serde::Serialize for Password {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Password {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(String::deserialize(deserializer)?).ok_or_else(|| serde::de::Error::custom("the password is empty, or longer than 4096 bytes"))
+    }
+}
+
 /// For `#[serde(serialize_with)]` on the few message fields that carry a secret over the socket.
 ///
 /// # Errors

@@ -13,17 +13,19 @@ pub(crate) mod text;
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+use crate::environment::Environment;
 use crate::secret::Secret;
 
 use cipher::{Key, MacKey, SealKey, framed, subkey};
+use header::{Header, Request};
 use kdf::Cost;
 use keyring::RingFault;
 use keys::Keys;
-use master::MasterSource;
+use master::{MasterSetting, MasterSource};
 use slots::SlotError;
 
 /// The name of one store, made when it is made; also its account in the keyring.
@@ -158,6 +160,11 @@ impl Vault {
         })
     }
 
+    /// One that opens nothing: for a daemon whose store is locked.
+    pub(crate) fn of_nothing() -> Result<Self, VaultError> {
+        Self::new(StoreId([0; 16]), Keys::fresh()?)
+    }
+
     /// The same store's with a new data key: it opens nothing that this one sealed but tokens.
     pub(crate) fn rotated(&self) -> Result<Self, VaultError> {
         Self::new(self.store, self.keys.rotated()?)
@@ -233,6 +240,16 @@ impl Vault {
     fn aad(&self, place: &Place<'_>) -> Vec<u8> {
         framed(&[&self.store.0, place.tree.as_bytes(), place.key, &[place.version]])
     }
+}
+
+/// Does this master secret open the store in `dir`? Changes nothing. Slow.
+///
+/// # Errors
+/// It does not, or the header can't be read.
+pub fn proves(dir: &Path, setting: &MasterSetting) -> Result<(), VaultError> {
+    let header = Header::read(dir)?.ok_or_else(|| header::damaged(dir, "it is missing"))?;
+    let environment = Environment::default();
+    header.proves(&Request { dir, setting, encrypt: true, environment: &environment, ring: &keyring::RING, cost: Cost::STANDARD }).map(drop)
 }
 
 #[cfg(test)]

@@ -40,8 +40,14 @@ _gollmctl() {
             gollmctl,keys)
                 cmd="gollmctl__subcmd__keys"
                 ;;
+            gollmctl,lock)
+                cmd="gollmctl__subcmd__lock"
+                ;;
             gollmctl,man)
                 cmd="gollmctl__subcmd__man"
+                ;;
+            gollmctl,passwd)
+                cmd="gollmctl__subcmd__passwd"
                 ;;
             gollmctl,prices)
                 cmd="gollmctl__subcmd__prices"
@@ -58,11 +64,17 @@ _gollmctl() {
             gollmctl,select)
                 cmd="gollmctl__subcmd__select"
                 ;;
+            gollmctl,slot)
+                cmd="gollmctl__subcmd__slot"
+                ;;
             gollmctl,stats)
                 cmd="gollmctl__subcmd__stats"
                 ;;
             gollmctl,status)
                 cmd="gollmctl__subcmd__status"
+                ;;
+            gollmctl,unlock)
+                cmd="gollmctl__subcmd__unlock"
                 ;;
             gollmctl,validate)
                 cmd="gollmctl__subcmd__validate"
@@ -88,6 +100,15 @@ _gollmctl() {
             gollmctl__subcmd__key,set)
                 cmd="gollmctl__subcmd__key__subcmd__set"
                 ;;
+            gollmctl__subcmd__slot,add)
+                cmd="gollmctl__subcmd__slot__subcmd__add"
+                ;;
+            gollmctl__subcmd__slot,list)
+                cmd="gollmctl__subcmd__slot__subcmd__list"
+                ;;
+            gollmctl__subcmd__slot,remove)
+                cmd="gollmctl__subcmd__slot__subcmd__remove"
+                ;;
             *)
                 ;;
         esac
@@ -95,7 +116,7 @@ _gollmctl() {
 
     case "${cmd}" in
         gollmctl)
-            opts="-h -V --socket --json --help --version status keys key select exec explain report stats validate health whoami access providers prices reload config completions man"
+            opts="-h -V --socket --json --help --version status keys key select exec explain report stats validate health whoami access providers prices lock unlock passwd slot reload config completions man"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -468,6 +489,24 @@ _gollmctl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        gollmctl__subcmd__lock)
+            opts="-h --socket --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         gollmctl__subcmd__man)
             opts="-h --dir --socket --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -476,6 +515,32 @@ _gollmctl() {
             fi
             case "${prev}" in
                 --dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        gollmctl__subcmd__passwd)
+            opts="-h --to --file --socket --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --to)
+                    COMPREPLY=($(compgen -W "keyring credential file prompt" -- "${cur}"))
+                    return 0
+                    ;;
+                --file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -648,6 +713,78 @@ _gollmctl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        gollmctl__subcmd__slot)
+            opts="-h --socket --json --help list add remove"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        gollmctl__subcmd__slot__subcmd__add)
+            opts="-h --socket --json --help recovery password keyring file"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        gollmctl__subcmd__slot__subcmd__list)
+            opts="-h --socket --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        gollmctl__subcmd__slot__subcmd__remove)
+            opts="-h --socket --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         gollmctl__subcmd__stats)
             opts="-h --by --bucket --since --until --csv --socket --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -684,6 +821,24 @@ _gollmctl() {
             ;;
         gollmctl__subcmd__status)
             opts="-h --watch --socket --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        gollmctl__subcmd__unlock)
+            opts="-h --socket --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

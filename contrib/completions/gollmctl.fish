@@ -42,6 +42,10 @@ complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "whoami" -d 'Show 
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "access" -d 'Show what a user may do, and by which rule'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "providers" -d 'Show the providers that gollm knows; needs no daemon'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "prices" -d 'Show what models cost; needs no daemon'
+complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "lock" -d 'Close the store, and forget its keys, until it is unlocked'
+complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "unlock" -d 'Open the store with the master password, or a recovery code'
+complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "passwd" -d 'Change the master password, or move it to another place'
+complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "slot" -d 'Show, add or remove the master secrets that open the store'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "reload" -d 'Let the daemon read its configuration again'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "config" -d 'Look at the configuration; needs no daemon'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "completions" -d 'Write a shell\'s completions of this command'
@@ -185,6 +189,35 @@ complete -c gollmctl -n "__fish_gollmctl_using_subcommand prices" -l socket -d '
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand prices" -l yaml -d 'Write the price list as a file that can replace it'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand prices" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand prices" -s h -l help -d 'Print help'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand lock" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand lock" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand lock" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand unlock" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand unlock" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand unlock" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand passwd" -l to -d 'Where the master secret shall be' -r -f -a "keyring\t'The keyring of the operating system'
+credential\t'A credential that systemd unseals for the daemon'
+file\t'`master.key` in the state directory'
+prompt\t'A person, by `gollmctl unlock`'"
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand passwd" -l file -d 'Where systemd finds the sealed credential' -r -F
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand passwd" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand passwd" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand passwd" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand slot; and not __fish_seen_subcommand_from list add remove" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand slot; and not __fish_seen_subcommand_from list add remove" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand slot; and not __fish_seen_subcommand_from list add remove" -s h -l help -d 'Print help'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand slot; and not __fish_seen_subcommand_from list add remove" -f -a "list" -d 'Show which master secrets open the store'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand slot; and not __fish_seen_subcommand_from list add remove" -f -a "add" -d 'Let another one open it, beside those that are there'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand slot; and not __fish_seen_subcommand_from list add remove" -f -a "remove" -d 'Let one open it no more; the last one stays'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand slot; and __fish_seen_subcommand_from list" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand slot; and __fish_seen_subcommand_from list" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand slot; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand slot; and __fish_seen_subcommand_from add" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand slot; and __fish_seen_subcommand_from add" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand slot; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand slot; and __fish_seen_subcommand_from remove" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand slot; and __fish_seen_subcommand_from remove" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand slot; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand reload" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand reload" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand reload" -s h -l help -d 'Print help (see more with \'--help\')'

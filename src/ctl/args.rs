@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
-use crate::ctl::{config, exec, explain, key, keys, pages, prices, providers, report, select, stats, status, validate};
+use crate::ctl::{config, exec, explain, key, keys, master, pages, prices, providers, report, select, stats, status, validate};
 use crate::id::KeyId;
 
 const AFTER_HELP: &str = "\
@@ -68,6 +68,17 @@ pub(crate) enum Command {
     Access(crate::ctl::access::Access),
     Providers(providers::Providers),
     Prices(prices::Prices),
+    /// Close the store, and forget its keys, until it is unlocked
+    ///
+    /// Callers stay connected and are told that it is locked. A gollmd that finds its master secret by itself is open again when
+    /// it is restarted: `gollmctl passwd --to prompt` makes it wait for a person.
+    Lock,
+    /// Open the store with the master password, or a recovery code
+    ///
+    /// It is asked for without being shown, or read from standard input where that is no terminal.
+    Unlock,
+    Passwd(master::Passwd),
+    Slot(master::Slot),
     /// Let the daemon read its configuration again
     ///
     /// A file with a mistake in it changes nothing: the daemon goes on with what it has, and says what is wrong.

@@ -45,7 +45,9 @@ impl Link {
             Op::KeySet(set) => set.validate == Some(true),
             _ => false,
         };
-        let limit = if asks_providers { SLOW } else { self.quick };
+        // A key is derived for each slot that is tried, and a keyring may have to be waited for.
+        let derives = matches!(&op, Op::Unlock(_) | Op::ChangePassword(_) | Op::SlotAdd(_) | Op::SlotRemove(_));
+        let limit = if asks_providers || derives { SLOW } else { self.quick };
         // The client adds what a select waits.
         self.client.with_timeout(limit).call(op).map_err(|error| failure(name, error))
     }

@@ -10,13 +10,13 @@ use tokio::task::JoinSet;
 
 use crate::daemon::answer::Asker;
 use crate::daemon::connection::Connection;
+use crate::daemon::front::Front;
 use crate::daemon::state::{Phase, Shared};
 use crate::endpoint::Stream;
 use crate::endpoint::listen::{Listener, Peer};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::reply::Role;
 use crate::time::Steady;
-use crate::time::clock::Clock;
 
 /// Connections at a time.
 const CONNECTIONS_MAX: u64 = 4096;
@@ -41,7 +41,7 @@ const DRAIN_TIME: Duration = Duration::from_secs(2);
 
 /// Takes connections until the daemon ends, and lets those that are open answer what is in hand. When it returns, no
 /// connection is left.
-pub(crate) async fn accept(shared: Arc<Shared>, listener: Listener, phase: watch::Sender<Phase>) {
+pub(crate) async fn accept(front: Arc<Front>, listener: Listener, phase: watch::Sender<Phase>) {
     let most = CONNECTIONS_MAX.min(crate::platform::descriptors().saturating_sub(DESCRIPTORS_KEPT));
     let mut ending = phase.subscribe();
     let mut serving = JoinSet::new();
@@ -49,9 +49,9 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: Listener, phase: watch
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => drop(serving.spawn(serve(Arc::clone(&shared), stream, peer, most, phase.subscribe()))),
+                Ok((stream, peer)) => drop(serving.spawn(serve(Arc::clone(&front), stream, peer, most, phase.subscribe()))),
                 Err(why) => {
-                    let now = shared.clock.now().steady;
+                    let now = front.desk.uptime().steady;
                     if told.is_none_or(|told| now.since(told) >= TELL_EVERY) {
                         tracing::warn!(error = %why, "a connection was refused");
                         told = Some(now);
@@ -62,7 +62,7 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: Listener, phase: watch
                 }
             },
             Some(_) = serving.join_next() => {}
-            () = shared.audience.notified() => open(&shared, &listener),
+            () = front.desk.audience.notified() => open(&front.serving(), &listener),
             _ = ending.changed() => break,
         }
     }
@@ -70,7 +70,7 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: Listener, phase: watch
     listener.hide();
     for _ in 0..most {
         match tokio::time::timeout(LAST_CALLERS, listener.accept()).await {
-            Ok(Ok((stream, peer))) => drop(serving.spawn(serve(Arc::clone(&shared), stream, peer, most, phase.subscribe()))),
+            Ok(Ok((stream, peer))) => drop(serving.spawn(serve(Arc::clone(&front), stream, peer, most, phase.subscribe()))),
             Ok(Err(why)) if is_the_callers(&why) => {}
             _ => break,
         }
@@ -96,14 +96,14 @@ fn is_the_callers(why: &io::Error) -> bool {
     matches!(why.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted)
 }
 
-async fn serve(shared: Arc<Shared>, stream: Stream, peer: Peer, most: u64, phase: watch::Receiver<Phase>) {
-    let asker = Asker { caller: shared.live().access.admit(&peer), peer: Arc::new(peer), unit: Arc::default() };
-    let (uid, place) = (asker.caller.uid, shared.of_users.take(asker.caller.uid, asker.caller.role));
+async fn serve(front: Arc<Front>, stream: Stream, peer: Peer, most: u64, phase: watch::Receiver<Phase>) {
+    let asker = Asker { caller: front.serving().live().access.admit(&peer), peer: Arc::new(peer), unit: Arc::default() };
+    let (uid, place) = (asker.caller.uid, front.desk.of_users.take(asker.caller.uid, asker.caller.role));
     // The last places are for admins, and for the daemon's own look at itself.
     let kept = if asker.caller.role == Role::Admin { 0 } else { KEPT_FOR_ADMINS.min(most / 2) };
-    let open = shared.connections.fetch_add(1, Ordering::AcqRel);
+    let open = front.desk.connections.fetch_add(1, Ordering::AcqRel);
     let (reader, writer) = stream.split();
-    let mut connection = Connection::new(Arc::clone(&shared), asker, writer);
+    let mut connection = Connection::new(Arc::clone(&front), asker, writer);
     let mut over = phase.clone();
     let served = async {
         if let Err(most) = place {
@@ -120,8 +120,8 @@ async fn serve(shared: Arc<Shared>, stream: Stream, peer: Peer, most: u64, phase
         _ = over.wait_for(|phase| *phase == Phase::Over) => {}
     }
     connection.end().await;
-    shared.connections.fetch_sub(1, Ordering::AcqRel);
+    front.desk.connections.fetch_sub(1, Ordering::AcqRel);
     if place.is_ok() {
-        shared.of_users.give_back(uid);
+        front.desk.of_users.give_back(uid);
     }
 }

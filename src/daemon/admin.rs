@@ -9,6 +9,8 @@ use crate::catalogue::{self, shape};
 use crate::config::secrets::Fetched;
 use crate::config::{self, Settings};
 use crate::daemon::answer::{Answer, Asker, when_durable};
+use crate::daemon::front::Front;
+use crate::daemon::locking;
 use crate::daemon::safe::{KeySettings, Origin, Safe, seal};
 use crate::daemon::state::{Core, Live, Shared};
 use crate::id::{KeyId, ProviderName};
@@ -75,7 +77,7 @@ pub(crate) fn key_set(shared: &Shared, core: &mut Core, request: &KeySet) -> Res
     let over = core.safe.entry(&id).and_then(|entry| entry.configured_fingerprint()).map(str::to_owned);
     let kept = core.safe.entry(&id).and_then(|entry| settings_of(&entry.origin));
     let settings = if configured { None } else { Some(KeySettings::of(request, kept)) };
-    let sealed = seal(&shared.vault, &id, &request.secret, &Origin::Set { over, settings }).map_err(|why| failed(&id, &why))?;
+    let sealed = seal(&shared.vault(), &id, &request.secret, &Origin::Set { over, settings }).map_err(|why| failed(&id, &why))?;
     core.keep_secret(shared, &id, sealed).map_err(|why| failed(&id, &why))?;
     let policy = whole_policy(&live.settings, &core.safe);
     core.broker.reconfigure(policy);
@@ -142,7 +144,7 @@ pub(crate) fn key_enable(shared: &Shared, core: &mut Core, id: &KeyId) -> Result
     let changed = entry.as_ref().and_then(|entry| settings_of(&entry.origin)).and_then(KeySettings::enabled);
     if let (Some(entry), Some(settings)) = (entry, changed) {
         let origin = Origin::Set { over: entry.configured_fingerprint().map(str::to_owned), settings: Some(settings) };
-        let sealed = entry.open(&shared.vault).and_then(|secret| seal(&shared.vault, id, &secret, &origin)).map_err(|why| failed(id, &why))?;
+        let sealed = entry.open(&shared.vault()).and_then(|secret| seal(&shared.vault(), id, &secret, &origin)).map_err(|why| failed(id, &why))?;
         core.keep_secret(shared, id, sealed).map_err(|why| failed(id, &why))?;
         let policy = whole_policy(&live.settings, &core.safe);
         core.broker.reconfigure(policy);
@@ -215,7 +217,7 @@ pub(crate) fn take_secrets(shared: &Shared, core: &mut Core, settings: &Settings
                 continue;
             }
         };
-        let fingerprint = shared.vault.fingerprint(secret);
+        let fingerprint = shared.vault().fingerprint(secret);
         match known {
             Some(entry) if entry.fingerprint == fingerprint && entry.origin == Origin::Configured => continue,
             Some(entry) if matches!(&entry.origin, Origin::Set { over: Some(over), .. } if *over == fingerprint) => {
@@ -226,7 +228,7 @@ pub(crate) fn take_secrets(shared: &Shared, core: &mut Core, settings: &Settings
             }
             _ => {}
         }
-        let kept = seal(&shared.vault, id, secret, &Origin::Configured).and_then(|sealed| core.keep_secret(shared, id, sealed));
+        let kept = seal(&shared.vault(), id, secret, &Origin::Configured).and_then(|sealed| core.keep_secret(shared, id, sealed));
         match kept {
             Ok(()) => core.broker.secret_replaced(id, now),
             Err(why) => warnings.push(format!("{id}: {why}; the key can't be used")),
@@ -271,13 +273,18 @@ pub(crate) fn apply(shared: &Shared, core: &mut Core, settings: &Settings, fetch
 }
 
 /// Reads the configuration again. A file that does not load changes nothing.
-pub(crate) async fn reload(shared: Arc<Shared>, asker: Option<Asker>) -> Reply {
-    let _one_at_a_time = shared.reloading.lock().await;
+pub(crate) async fn reload(front: Arc<Front>, asker: Option<Asker>) -> Reply {
+    let _one_at_a_time = front.changing.lock().await;
+    let shared = front.serving();
+    if let Some(why) = &shared.locked {
+        tracing::warn!("the configuration is read when the store is unlocked");
+        return Reply::Error(locking::locked(why));
+    }
     report(notify(&Phase::Reloading));
     let reading = Arc::clone(&shared);
     let read = tokio::task::spawn_blocking(move || {
-        let settings = config::load(reading.file.as_deref(), &reading.environment).map_err(|why| why.to_string())?;
-        let prober = Prober::new(settings.key_timeout, &reading.environment).map_err(|why| why.to_string())?;
+        let settings = config::load(reading.desk.file.as_deref(), &reading.desk.environment).map_err(|why| why.to_string())?;
+        let prober = Prober::new(settings.key_timeout, &reading.desk.environment).map_err(|why| why.to_string())?;
         Ok::<_, String>((settings, prober))
     });
     let result = match read.await {
@@ -310,7 +317,7 @@ fn take_up(shared: &Shared, mut settings: Settings, prober: Prober) -> tokio::sy
     if before.settings.encrypt_keys != settings.encrypt_keys || before.settings.master != settings.master {
         warnings.push("`encrypt_keys` and `master` take effect when gollmd is restarted".to_owned());
     }
-    let (access, unknown) = platform::access(settings.access.as_ref(), shared.socket_group);
+    let (access, unknown) = platform::access(settings.access.as_ref(), shared.desk.socket_group);
     warnings.extend(unknown);
     for warning in &warnings {
         tracing::warn!("{warning}");

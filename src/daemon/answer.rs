@@ -11,8 +11,9 @@ use crate::access::{Caller, whole_path};
 use crate::broker::{Broker, Moment, Told};
 use crate::catalogue;
 use crate::daemon::leasing::Held;
+use crate::daemon::front::Front;
 use crate::daemon::state::{Durable, Shared, TICK_AWAITED};
-use crate::daemon::{admin, checker, leasing, status};
+use crate::daemon::{admin, checker, leasing, locking, status};
 use crate::endpoint::listen::{Cgroup, Peer};
 use crate::id::KeyId;
 use crate::platform;
@@ -105,10 +106,15 @@ pub(crate) fn if_durable(reply: Reply, durable: Result<Result<(), String>, RecvE
 }
 
 /// Answers a request.
-pub(crate) fn answer(shared: &Arc<Shared>, asker: &Asker, op: Op) -> Answer {
+pub(crate) fn answer(front: &Arc<Front>, asker: &Asker, op: Op) -> Answer {
+    let shared = &front.serving();
     let caller = &asker.caller;
     if !asker.caller.may(&op) {
         return Answer::Now(Reply::Error(denied(shared, asker, &op)));
+    }
+    let is_for_locked = matches!(op, Op::Whoami | Op::Status | Op::Access(_) | Op::Lock | Op::Unlock(_) | Op::Slots);
+    if let Some(why) = shared.locked.as_ref().filter(|_| !is_for_locked) {
+        return Answer::Now(Reply::Error(locking::locked(why)));
     }
     match op {
         Op::Whoami => Answer::Now(Reply::You(you(asker))),
@@ -158,13 +164,23 @@ pub(crate) fn answer(shared: &Arc<Shared>, asker: &Asker, op: Op) -> Answer {
             })
         }
         Op::Reload => {
-            // It goes on though its caller leaves.
-            let reload = tokio::spawn(admin::reload(Arc::clone(shared), Some(asker.clone())));
-            Answer::later(async {
-                reload.await.unwrap_or_else(|_| Reply::Error(ErrorReply::new(ErrorCode::Internal, "the reload failed; the daemon's log says why")))
-            })
+            to_the_end(admin::reload(Arc::clone(front), Some(asker.clone())))
         }
+        Op::Lock => to_the_end(locking::lock(Arc::clone(front), asker.clone())),
+        Op::Unlock(request) => to_the_end(locking::unlock(Arc::clone(front), asker.clone(), request)),
+        Op::ChangePassword(request) => to_the_end(locking::change_password(Arc::clone(front), asker.clone(), request)),
+        Op::Slots => Answer::of(locking::list(shared)),
+        Op::SlotAdd(request) => to_the_end(locking::slot_add(Arc::clone(front), asker.clone(), request)),
+        Op::SlotRemove(request) => to_the_end(locking::slot_remove(Arc::clone(front), asker.clone(), request.slot)),
     }
+}
+
+/// An act that goes on though its caller leaves.
+fn to_the_end(act: impl Future<Output = Reply> + Send + 'static) -> Answer {
+    let act = tokio::spawn(act);
+    Answer::later(async {
+        act.await.unwrap_or_else(|_| Reply::Error(ErrorReply::new(ErrorCode::Internal, "the request failed in the daemon; its log says why")))
+    })
 }
 
 fn explain(shared: &Shared, caller: &Caller, request: &Select) -> Result<Reply, ErrorReply> {
@@ -217,7 +233,7 @@ fn access(shared: &Shared, request: &request::Access) -> Result<Reply, ErrorRepl
 /// Why a request is refused, of which the audit log hears too.
 fn denied(shared: &Shared, asker: &Asker, op: &Op) -> ErrorReply {
     let caller = &asker.caller;
-    if shared.denials.may_be_told(shared.clock.now().steady) {
+    if shared.desk.denials.may_be_told(shared.clock.now().steady) {
         tracing::warn!(target: "gollm::audit", uid = %caller.uid, pid = asker.peer.pid, act = op.name(), result = "denied", "denied");
     }
     let why = match caller.role {
@@ -284,7 +300,7 @@ fn renew(shared: &Arc<Shared>, caller: &Caller, request: &Renew) -> Answer {
         Ok(lease) => lease,
         Err(unknown) => return Answer::Now(Reply::Error(unknown)),
     };
-    let secret = shared.secret_of(&lease.key).and_then(|entry| entry.open(&shared.vault).ok());
+    let secret = shared.secret_of(&lease.key).and_then(|entry| entry.open(&shared.vault()).ok());
     let Some(secret) = secret else {
         return Answer::Now(Reply::Error(ErrorReply::new(
             ErrorCode::UnknownKey,

@@ -174,7 +174,7 @@ async fn check(shared: &Arc<Shared>, provider: ProviderPolicy, id: KeyId, depth:
     let Some(entry) = shared.secret_of(&id) else {
         return validation(id, KeyVerdict::Invalid, "It has no secret; set it with `gollmctl key set`".to_owned());
     };
-    let Ok(secret) = entry.open(&shared.vault) else {
+    let Ok(secret) = entry.open(&shared.vault()) else {
         return validation(id, KeyVerdict::Invalid, "Its secret can't be opened; set it again".to_owned());
     };
     if let Depth::Shape = depth {

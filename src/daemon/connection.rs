@@ -19,7 +19,8 @@ use crate::daemon::answer::{Answer, Asker, Handed, answer, if_durable};
 use crate::daemon::connection::buffer::Buffer;
 use crate::daemon::connection::codec::{Codec, Taken};
 use crate::daemon::leasing::Held;
-use crate::daemon::state::{Durable, Phase, Shared};
+use crate::daemon::front::Front;
+use crate::daemon::state::{Durable, Phase};
 use crate::endpoint::{ReadHalf, WriteHalf};
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::reply::{Reply, Response};
@@ -94,7 +95,7 @@ enum Step {
 }
 
 pub(super) struct Connection {
-    shared: Arc<Shared>,
+    front: Arc<Front>,
     asker: Asker,
     /// The rules by which the caller was let in.
     access_version: u64,
@@ -132,10 +133,10 @@ struct Late {
 }
 
 impl Connection {
-    pub(super) fn new(shared: Arc<Shared>, asker: Asker, writer: WriteHalf) -> Self {
+    pub(super) fn new(front: Arc<Front>, asker: Asker, writer: WriteHalf) -> Self {
         Self {
-            access_version: shared.access_version(),
-            shared,
+            access_version: front.desk.access_version(),
+            front,
             asker,
             writer,
             out: Buffer::default(),
@@ -264,7 +265,7 @@ impl Connection {
             return true;
         }
         let before = std::mem::replace(&mut self.unfinished, counted);
-        let total = &self.shared.unfinished;
+        let total = &self.front.desk.unfinished;
         total.fetch_sub(before, Ordering::AcqRel);
         total.fetch_add(counted, Ordering::AcqRel) + counted <= UNFINISHED_MAX || counted == 0
     }
@@ -291,10 +292,10 @@ impl Connection {
 
     /// After a reload the caller is what the rules of now make it.
     fn admit_anew(&mut self) {
-        let version = self.shared.access_version();
+        let version = self.front.desk.access_version();
         if version != self.access_version {
             self.access_version = version;
-            self.asker.caller = self.shared.live().access.admit(&self.asker.peer);
+            self.asker.caller = self.front.serving().live().access.admit(&self.asker.peer);
         }
     }
 
@@ -313,7 +314,7 @@ impl Connection {
             _ => Place::None,
         };
         self.admit_anew();
-        match answer(&self.shared, &self.asker, request.op) {
+        match answer(&self.front, &self.asker, request.op) {
             Answer::Now(reply) => self.put(Some(id), reply),
             Answer::Durable(reply, durable) => {
                 self.pending += 1;

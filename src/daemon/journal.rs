@@ -221,7 +221,7 @@ impl Writer {
         ids.sort();
         ids.dedup();
         for id in ids {
-            match core.safe.record(&self.shared.vault, &id) {
+            match core.safe.record(&self.shared.vault(), &id) {
                 Ok(value) => changes.push(Change { tree: Tree::Secrets, key: id.to_string().into_bytes(), value }),
                 Err(why) => {
                     tracing::error!(key = %id, error = %why, "a secret can't be kept; it is tried again");

@@ -156,7 +156,7 @@ impl Out {
 /// Opens the secret and makes the lease.
 fn hand_out(shared: &Arc<Shared>, given: Given) -> Result<Out, Sealed> {
     let Given { grant, entry, wait } = given;
-    let lease = entry.and_then(|entry| entry.open(&shared.vault).ok()).and_then(|secret| leased(shared, &grant, secret));
+    let lease = entry.and_then(|entry| entry.open(&shared.vault()).ok()).and_then(|secret| leased(shared, &grant, secret));
     let Some(lease) = lease else {
         let mut core = shared.lock();
         tracing::error!(key = %grant.lease.key, "the secret of this key can't be opened: the key is sealed until another one is set");
@@ -216,7 +216,7 @@ impl Core {
 /// The lease as its caller gets it.
 pub(crate) fn leased(shared: &Shared, grant: &Grant, secret: Secret) -> Option<Lease> {
     let plain = bincode::serde::encode_to_vec(&grant.lease, bincode::config::standard()).ok()?;
-    let token = shared.vault.seal_token(&plain).ok()?;
+    let token = shared.vault().seal_token(&plain).ok()?;
     let lease = &grant.lease;
     Some(Lease {
         lease: LeaseId::of_token(&token),
@@ -236,7 +236,7 @@ pub(crate) fn leased(shared: &Shared, grant: &Grant, secret: Secret) -> Option<L
 pub(crate) fn open_token(shared: &Shared, lease: &LeaseId) -> Result<Granted, ErrorReply> {
     let unknown = || ErrorReply::new(ErrorCode::UnknownLease, "this lease is not known: this daemon's store did not give it");
     let text = lease.as_str().strip_prefix("gl_").ok_or_else(unknown)?;
-    let plain = shared.vault.open_token(text).map_err(|_| unknown())?;
+    let plain = shared.vault().open_token(text).map_err(|_| unknown())?;
     let decoded = bincode::serde::decode_from_slice(&plain, bincode::config::standard().with_limit::<4096>());
     decoded.map(|(lease, _)| lease).map_err(|_| unknown())
 }

@@ -8,7 +8,7 @@ mod windows;
 use std::io;
 use std::sync::Arc;
 
-use crate::daemon::state::Shared;
+use crate::daemon::front::Front;
 
 #[cfg(unix)]
 use unix as system;
@@ -25,7 +25,7 @@ impl Signals {
     }
 
     /// Serves signals until one says to end.
-    pub(super) async fn until_the_end(self, shared: &Arc<Shared>) {
-        self.0.until_the_end(shared).await;
+    pub(super) async fn until_the_end(self, front: &Arc<Front>) {
+        self.0.until_the_end(front).await;
     }
 }

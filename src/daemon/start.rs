@@ -8,6 +8,7 @@ use crate::config::problem::ConfigError;
 use crate::config::secrets::Fetched;
 use crate::config::{self, Settings};
 use crate::daemon::Options;
+use crate::daemon::front::{Desk, Front};
 use crate::daemon::journal::{CLOCK_KEY, shelf_of};
 use crate::daemon::safe::{Safe, SafeError};
 use crate::daemon::state::{Beginning, Live, Shared};
@@ -23,7 +24,8 @@ use crate::store::error::OpenError;
 use crate::store::{self, Opened, Store, Tree};
 use crate::time::Steady;
 use crate::time::clock::{Clock, SteadyMark, SystemClock};
-use crate::vault::master::MasterSetting;
+use crate::vault::VaultError;
+use crate::vault::master::{MasterSetting, MasterSource};
 
 /// Why gollmd does not serve.
 #[derive(Debug, thiserror::Error)]
@@ -99,8 +101,7 @@ pub enum StartError {
 
 /// Everything that serving needs.
 pub(super) struct Started {
-    pub(super) shared: Arc<Shared>,
-    pub(super) store: Store,
+    pub(super) front: Arc<Front>,
     pub(super) listener: Listener,
 }
 
@@ -185,31 +186,67 @@ pub(super) fn start(options: &Options, environment: Environment) -> Result<Start
     if let Some(parent) = directory.parent() {
         make_directory(parent)?;
     }
-    let opened = store::open(&directory, &master(settings.master), settings.encrypt_keys, &environment)?;
-    let environment = environment.without("GOLLM_MASTER_PASSWORD");
-    tracing::info!(state = %directory.display(), master = opened.master.name(), fresh = opened.fresh, "the store is open");
-    let prober = Prober::new(settings.key_timeout, &environment)?;
-    let (beginning, store) = rebuild(opened, settings, prober, environment, &endpoint, group)?;
-    let shared = Arc::new(Shared::new(beginning));
-    apply(&shared, &fetched);
+    let desk = |environment| Desk::new(environment, endpoint.clone(), group, file.clone(), directory.clone());
+    let opened = store::open(&directory, &master(settings.master), settings.encrypt_keys, &environment);
+    let desk = Arc::new(desk(environment.without("GOLLM_MASTER_PASSWORD")));
+    let front = match opened {
+        Ok(opened) => {
+            let (shared, store) = shared_of(&desk, opened, settings, &fetched)?;
+            let front = Front::new(Arc::clone(&desk), Arc::clone(&shared));
+            front.run(shared, store)?;
+            front
+        }
+        Err(OpenError::Vault(VaultError::Locked { why })) => {
+            let why = why.unwrap_or_else(|| "its password is not given yet".to_owned());
+            tracing::warn!("the store is locked ({why}): `gollmctl unlock` opens it");
+            let live = live_of(&desk, settings, Vec::new())?;
+            Front::new(Arc::clone(&desk), Arc::new(Shared::locked(desk, live, MasterSource::Prompt, why)?))
+        }
+        Err(why) => return Err(why.into()),
+    };
     drop(fetched);
     let listener = match handed {
         Some((listener, ..)) => listener,
         None => Listener::bind(&endpoint)?,
     };
-    crate::daemon::accept::open(&shared, &listener);
-    Ok(Started { shared, store, listener })
+    crate::daemon::accept::open(&front.serving(), &listener);
+    Ok(Started { front: Arc::new(front), listener })
+}
+
+/// Opens the store of a daemon that is locked, with the configuration as it is now.
+pub(super) fn open_again(desk: &Arc<Desk>, setting: &MasterSetting) -> Result<(Arc<Shared>, Store), StartError> {
+    let mut settings = config::load(desk.file.as_deref(), &desk.environment)?;
+    let fetched = std::mem::take(&mut settings.fetched);
+    let opened = store::open(&desk.state_dir, setting, settings.encrypt_keys, &desk.environment)?;
+    shared_of(desk, opened, settings, &fetched)
+}
+
+fn shared_of(desk: &Arc<Desk>, opened: Opened, settings: Settings, fetched: &Fetched) -> Result<(Arc<Shared>, Store), StartError> {
+    tracing::info!(state = %desk.state_dir.display(), master = opened.master.name(), fresh = opened.fresh, "the store is open");
+    let (beginning, store) = rebuild(desk, opened, settings)?;
+    let shared = Arc::new(Shared::new(Arc::clone(desk), beginning));
+    apply(&shared, fetched);
+    Ok((shared, store))
+}
+
+/// Who is served, and what probes are made with.
+fn live_of(desk: &Desk, settings: Settings, mut warnings: Vec<String>) -> Result<Live, StartError> {
+    let prober = Prober::new(settings.key_timeout, &desk.environment)?;
+    let (access, unknown) = platform::access(settings.access.as_ref(), desk.socket_group);
+    warnings.extend(unknown);
+    Ok(Live { settings: Arc::new(settings), access: Arc::new(access), prober: Arc::new(prober), warnings, refused: None })
+}
+
+/// Tells the service manager that it serves, or waits for a person.
+pub(super) fn tell_phase(shared: &Shared) {
+    let status = if shared.locked.is_some() { "locked: `gollmctl unlock` opens the store" } else { "serving" };
+    if let Err(why) = platform::notify(&platform::Phase::Ready { status: status.to_owned() }) {
+        tracing::warn!(error = %why, "the service manager can't be told");
+    }
 }
 
 /// The state as the store and the journal tell it.
-fn rebuild(
-    opened: Opened,
-    settings: Settings,
-    prober: Prober,
-    environment: Environment,
-    endpoint: &Endpoint,
-    socket_group: Option<u32>,
-) -> Result<(Beginning, Store), StartError> {
+fn rebuild(desk: &Desk, opened: Opened, settings: Settings) -> Result<(Beginning, Store), StartError> {
     let mut events = Vec::new();
     for batch in &opened.events {
         events.extend(event::decode(batch)?);
@@ -223,19 +260,8 @@ fn rebuild(
     for key in opened.unreadable.iter().filter(|(tree, _)| *tree == Tree::Secrets).map(|(_, key)| String::from_utf8_lossy(key)) {
         warnings.push(format!("the secret of {key} can't be opened: it is damaged; set it again"));
     }
-    let (access, unknown) = platform::access(settings.access.as_ref(), socket_group);
-    warnings.extend(unknown);
-    let beginning = Beginning {
-        broker,
-        safe,
-        clock,
-        vault: opened.vault,
-        master: opened.master,
-        environment,
-        socket: endpoint.clone(),
-        socket_group,
-        live: Live { settings: Arc::new(settings), access: Arc::new(access), prober: Arc::new(prober), warnings, refused: None },
-    };
+    let live = live_of(desk, settings, warnings)?;
+    let beginning = Beginning { broker, safe, clock, vault: opened.vault, master: opened.master, live };
     Ok((beginning, opened.store))
 }
 

@@ -1,8 +1,7 @@
 //! What every part of the daemon shares: the broker behind its one lock, the secrets, the clock and the settings.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -11,17 +10,17 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use crate::access::Access;
 use crate::broker::{Broker, Moment, Ticket};
 use crate::config::Settings;
-use crate::daemon::bounds::{Connections, Denials};
+use crate::daemon::front::Desk;
 use crate::daemon::leasing::Handover;
 use crate::daemon::safe::{Entry, Safe};
-use crate::endpoint::Endpoint;
-use crate::environment::Environment;
+use crate::daemon::start::StartError;
 use crate::event::Event;
 use crate::id::KeyId;
 use crate::probe::Prober;
 use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::store::error::OpenError;
 use crate::time::clock::{Clock, SystemClock};
-use crate::time::{Now, Steady};
+use crate::time::Steady;
 use crate::vault::Vault;
 use crate::vault::master::MasterSource;
 
@@ -97,37 +96,21 @@ pub(crate) struct Shared {
     pub(crate) wake: Condvar,
     /// The number of the last event that the store holds.
     pub(crate) durable: AtomicU64,
-    pub(crate) connections: AtomicU64,
-    /// The same by user.
-    pub(crate) of_users: Connections,
-    /// What the log was told of what is refused.
-    pub(crate) denials: Denials,
+    pub(crate) desk: Arc<Desk>,
+    /// Why nothing can be opened; none: the store is open.
+    pub(crate) locked: Option<String>,
     pub(crate) clock: SystemClock,
-    pub(crate) started: Now,
-    pub(crate) vault: Arc<Vault>,
+    vault: RwLock<Arc<Vault>>,
     pub(crate) master: MasterSource,
-    /// Counts the changes of who is served.
-    access_version: AtomicU64,
-    /// Wakes the listener: others are to connect.
-    pub(crate) audience: Notify,
-    pub(crate) environment: Environment,
-    pub(crate) socket: Endpoint,
-    /// The group that the socket was made for.
-    pub(crate) socket_group: Option<u32>,
-    pub(crate) file: Option<PathBuf>,
     live: RwLock<Arc<Live>>,
     /// Wakes the ticker: there is a deadline before the one it waits for.
     pub(crate) sooner: Notify,
     /// Wakes the health checker: a key waits for a probe.
     pub(crate) suspect: Notify,
-    /// Held while the configuration is read and taken up, so that an older reading never comes after a newer one.
-    pub(crate) reloading: tokio::sync::Mutex<()>,
     /// Places for statistics that are computed at a time.
     pub(crate) statistics: Arc<Semaphore>,
     /// Places for live checks that `validate` makes at a time.
     pub(crate) checks: Arc<Semaphore>,
-    /// Bytes of unfinished messages, over all connections.
-    pub(crate) unfinished: AtomicUsize,
 }
 
 /// What a reload replaces.
@@ -150,9 +133,6 @@ pub(crate) struct Beginning {
     pub(crate) clock: SystemClock,
     pub(crate) vault: Arc<Vault>,
     pub(crate) master: MasterSource,
-    pub(crate) environment: Environment,
-    pub(crate) socket: Endpoint,
-    pub(crate) socket_group: Option<u32>,
     pub(crate) live: Live,
 }
 
@@ -201,7 +181,7 @@ impl Core {
 
     /// Keeps a secret, in memory and by an event.
     pub(crate) fn keep_secret(&mut self, shared: &Shared, id: &KeyId, sealed: Vec<u8>) -> Result<(), crate::daemon::safe::SafeError> {
-        self.safe.put(&shared.vault, id, sealed.clone())?;
+        self.safe.put(&shared.vault(), id, sealed.clone())?;
         self.broker.pass_on(Event::SecretKept { key: id.clone(), sealed });
         self.broker.set_sealed(id, false);
         self.secrets_changed.push(id.clone());
@@ -243,6 +223,7 @@ impl Core {
     pub(crate) fn writable(&self) -> Result<(), ErrorReply> {
         match &self.failing {
             Some(why) => Err(unwritable(why)),
+            None if self.stop => Err(unwritable("the daemon is stopping, or is being locked")),
             None => Ok(()),
         }
     }
@@ -251,6 +232,7 @@ impl Core {
     pub(crate) fn leasable(&self) -> Result<(), ErrorReply> {
         match &self.failing {
             Some(why) if self.backlog + self.broker.events_waiting() > BACKLOG_MAX => Err(unwritable(why)),
+            None if self.stop => Err(unwritable("the daemon is stopping, or is being locked")),
             _ => Ok(()),
         }
     }
@@ -262,8 +244,7 @@ pub(crate) fn unwritable(why: &str) -> ErrorReply {
 }
 
 impl Shared {
-    pub(crate) fn new(beginning: Beginning) -> Self {
-        let started = beginning.clock.now();
+    pub(crate) fn new(desk: Arc<Desk>, beginning: Beginning) -> Self {
         Self {
             core: Mutex::new(Core {
                 broker: beginning.broker,
@@ -281,27 +262,34 @@ impl Shared {
             }),
             wake: Condvar::new(),
             durable: AtomicU64::new(0),
-            connections: AtomicU64::new(0),
-            of_users: Connections::default(),
-            denials: Denials::default(),
+            desk,
+            locked: None,
             clock: beginning.clock,
-            started,
-            vault: beginning.vault,
+            vault: RwLock::new(beginning.vault),
             master: beginning.master,
-            access_version: AtomicU64::new(0),
-            audience: Notify::new(),
-            environment: beginning.environment,
-            socket: beginning.socket,
-            socket_group: beginning.socket_group,
-            file: beginning.live.settings.file.clone(),
             live: RwLock::new(Arc::new(beginning.live)),
             sooner: Notify::new(),
             suspect: Notify::new(),
-            reloading: tokio::sync::Mutex::new(()),
             statistics: Arc::new(Semaphore::new(STATISTICS_AT_ONCE)),
             checks: Arc::new(Semaphore::new(CHECKS_AT_ONCE)),
-            unfinished: AtomicUsize::new(0),
         }
+    }
+
+    /// One that opens nothing, for who is served by the same rules: `why` says what locked the store.
+    pub(crate) fn locked(desk: Arc<Desk>, live: Live, master: MasterSource, why: String) -> Result<Self, StartError> {
+        let clock = SystemClock::start(None, Steady::from_millis(0));
+        let mut policy = live.settings.policy.clone();
+        policy.providers.clear();
+        policy.fallback_chain.clear();
+        let broker = Broker::restore(policy, std::iter::empty(), &[], clock.now())?;
+        let vault = Arc::new(Vault::of_nothing().map_err(OpenError::Vault)?);
+        let shared = Self::new(desk, Beginning { broker, safe: Safe::default(), clock, vault, master, live });
+        Ok(Self { locked: Some(why), ..shared })
+    }
+
+    /// What seals and opens now.
+    pub(crate) fn vault(&self) -> Arc<Vault> {
+        Arc::clone(&self.vault.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The lock: held for microseconds, never over an await.
@@ -315,13 +303,12 @@ impl Shared {
 
     pub(crate) fn set_live(&self, live: Live) {
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
-        self.access_version.fetch_add(1, Ordering::AcqRel);
-        self.audience.notify_one();
+        self.desk.access_changed();
     }
 
     /// Another number than before: who is served may have changed.
     pub(crate) fn access_version(&self) -> u64 {
-        self.access_version.load(Ordering::Acquire)
+        self.desk.access_version()
     }
 
     /// What is known of a key's secret.

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use crate::access::Caller;
+use crate::daemon::locking;
 use crate::daemon::state::Shared;
 use crate::id::{KeyId, ProviderName};
 use crate::protocol::error::{ErrorCode, ErrorReply};
@@ -18,14 +19,15 @@ pub(crate) fn status(shared: &Shared, caller: &Caller) -> Status {
     let live = shared.live();
     let core = shared.lock();
     let (selects, reports) = core.broker.counts();
-    let mut warnings = general_warnings(shared.master);
+    let mut warnings: Vec<String> = shared.locked.iter().map(|why| locking::locked(why).message).collect();
+    warnings.extend(general_warnings(shared.master));
     warnings.extend(core.failing.iter().map(|why| format!("the store can't be written, reports are refused: {why}")));
     warnings.extend(live.refused.iter().map(|why| format!("the last reload was refused: {why}")));
     warnings.extend(live.settings.warnings.iter().chain(&live.warnings).cloned());
     warnings.extend(core.broker.warnings(now));
     let mut providers = core.broker.provider_rows(now);
     let mut global = core.broker.global_row(now);
-    let mut counts = Counts { leases_open: core.broker.leases_open(), connections: shared.connections.load(Ordering::Relaxed), selects, reports };
+    let mut counts = Counts { leases_open: core.broker.leases_open(), connections: shared.desk.connections.load(Ordering::Relaxed), selects, reports };
     if caller.role != Role::Admin {
         providers = core.broker.rows_for(caller, now);
         warnings.clear();
@@ -35,12 +37,12 @@ pub(crate) fn status(shared: &Shared, caller: &Caller) -> Status {
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
-        uptime_s: now.steady.since(shared.started.steady).as_secs(),
-        started: shared.started.wall,
-        locked: false,
+        uptime_s: shared.desk.uptime().steady.since(shared.desk.started.steady).as_secs(),
+        started: shared.desk.started.wall,
+        locked: shared.locked.is_some(),
         master_source: shared.master.name().to_owned(),
-        socket: shared.socket.to_string(),
-        config: shared.file.as_ref().map(|file| file.display().to_string()),
+        socket: shared.desk.socket.to_string(),
+        config: shared.desk.file.as_ref().map(|file| file.display().to_string()),
         counts,
         providers,
         global,

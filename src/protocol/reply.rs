@@ -11,7 +11,7 @@ use crate::protocol::error::ErrorReply;
 use crate::protocol::explanation::Explanation;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::strategy::Strategy;
-use crate::secret::{Secret, to_wire};
+use crate::secret::{Password, Secret, to_wire};
 use crate::time::Timestamp;
 
 /// One answer.
@@ -51,6 +51,30 @@ pub enum Reply {
     Done,
     /// To what could not be done.
     Error(ErrorReply),
+    /// To `slots`.
+    Slots(Vec<SlotRow>),
+    /// To `slot_add`.
+    SlotAdded(SlotAdded),
+}
+
+/// A master secret that opens the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotRow {
+    /// Its number.
+    pub slot: u32,
+    /// Where it is: `prompt`, `environment`, `credential`, `keyring`, `file`, `recovery`.
+    pub source: String,
+    /// The slot that takes its place once that one has opened the store.
+    pub until: Option<u32>,
+}
+
+/// A slot that was made.
+#[derive(Serialize, Deserialize)]
+pub struct SlotAdded {
+    /// Its number.
+    pub slot: u32,
+    /// Of a recovery slot: the code, which is told this once.
+    pub recovery_code: Option<Password>,
 }
 
 /// Who the daemon takes a caller for.

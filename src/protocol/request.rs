@@ -9,7 +9,7 @@ use crate::money::Usd;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::provider::ProviderResponse;
 use crate::protocol::strategy::Strategy;
-use crate::secret::{Secret, to_wire};
+use crate::secret::{Password, Secret, to_wire};
 use crate::time::Timestamp;
 
 /// One request. `id` comes back with its reply; replies may come in another order than their requests.
@@ -60,6 +60,18 @@ pub enum Op {
     Reload,
     /// What a user may do, and by which rule.
     Access(Access),
+    /// Closes the store and forgets its keys, until `unlock`.
+    Lock,
+    /// Opens the store.
+    Unlock(Unlock),
+    /// Puts another master password in the place of one.
+    ChangePassword(ChangePassword),
+    /// Which master secrets open the store.
+    Slots,
+    /// Lets another master secret open the store.
+    SlotAdd(SlotAdd),
+    /// Lets a master secret open the store no more.
+    SlotRemove(SlotRemove),
 }
 
 impl Op {
@@ -84,6 +96,12 @@ impl Op {
             Op::KeyDisable(_) => "key_disable",
             Op::Reload => "reload",
             Op::Access(_) => "access",
+            Op::Lock => "lock",
+            Op::Unlock(_) => "unlock",
+            Op::ChangePassword(_) => "change_password",
+            Op::Slots => "slots",
+            Op::SlotAdd(_) => "slot_add",
+            Op::SlotRemove(_) => "slot_remove",
         }
     }
 
@@ -92,6 +110,62 @@ impl Op {
     pub fn wait(&self) -> Duration {
         if let Op::Select(select) = self { select.wait() } else { Duration::ZERO }
     }
+}
+
+/// Opens the store.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unlock {
+    /// The master password, or a recovery code.
+    pub password: Password,
+}
+
+/// Puts another master password in the place of one.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangePassword {
+    /// The one that opens the store now.
+    pub old: Password,
+    /// The one that shall.
+    pub new: Password,
+}
+
+/// Where the secret of a slot is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SlotSource {
+    /// In a person's head; the daemon starts locked.
+    Password,
+    /// In the systemd credential `gollm-master`.
+    Credential,
+    /// In the keyring of the operating system.
+    Keyring,
+    /// In `master.key` in the state directory.
+    File,
+    /// On paper.
+    Recovery,
+}
+
+/// Lets another master secret open the store.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SlotAdd {
+    /// Where it is.
+    pub source: SlotSource,
+    /// It itself, for `password` and `credential`; the others are made by the daemon.
+    #[serde(default)]
+    pub secret: Option<Password>,
+    /// The others but recovery codes go: at once, or, for `credential`, once it has opened the store.
+    #[serde(default)]
+    pub instead: Option<bool>,
+}
+
+/// Lets a master secret open the store no more.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SlotRemove {
+    /// The number of its slot.
+    pub slot: u32,
 }
 
 /// Asks for a lease.

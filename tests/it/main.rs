@@ -23,6 +23,7 @@ mod exec;
 mod failing;
 mod hostile;
 mod layers;
+mod locking;
 mod old_store;
 mod pages;
 mod programs;

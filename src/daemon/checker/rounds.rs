@@ -59,7 +59,7 @@ async fn probe_in_round(shared: Arc<Shared>, id: KeyId) -> ProviderName {
     let name = id.provider.clone();
     let provider = shared.lock().broker.policy().provider(&name).cloned();
     let entry = shared.secret_of(&id);
-    let secret = entry.as_ref().and_then(|entry| entry.open(&shared.vault).ok());
+    let secret = entry.as_ref().and_then(|entry| entry.open(&shared.vault()).ok());
     if let (Some(provider), Some(entry), Some(secret)) = (provider, entry, secret) {
         probe(&shared, &provider, id, &entry.fingerprint, &secret).await;
     }

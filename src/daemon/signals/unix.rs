@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::daemon::admin;
-use crate::daemon::state::Shared;
+use crate::daemon::front::Front;
 
 pub(super) struct Signals {
     terminate: Signal,
@@ -19,8 +19,8 @@ impl Signals {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())?, hangup: signal(SignalKind::hangup())? })
     }
 
-    pub(super) async fn until_the_end(mut self, shared: &Arc<Shared>) {
-        let reloading = Arc::clone(shared);
+    pub(super) async fn until_the_end(mut self, front: &Arc<Front>) {
+        let reloading = Arc::clone(front);
         // A task of its own: a file that can't be read must not keep SIGTERM from being heard. Signals that come while
         // one is served are one.
         tokio::spawn(async move {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::signal::windows::{CtrlBreak, CtrlC, CtrlClose, CtrlShutdown, ctrl_break, ctrl_c, ctrl_close, ctrl_shutdown};
 
-use crate::daemon::state::Shared;
+use crate::daemon::front::Front;
 
 pub(super) struct Signals {
     c: CtrlC,
@@ -20,7 +20,7 @@ impl Signals {
     }
 
     /// After the last two, Windows ends the process within 5 s: the daemon needs less.
-    pub(super) async fn until_the_end(mut self, _: &Arc<Shared>) {
+    pub(super) async fn until_the_end(mut self, _: &Arc<Front>) {
         tokio::select! {
             _ = self.c.recv() => {}
             _ = self.r#break.recv() => {}

@@ -1,0 +1,76 @@
+//! `gollmctl passwd --to credential`: a new master secret, sealed by systemd to this machine, and to its TPM if it has one.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use zeroize::Zeroizing;
+
+use super::add;
+use crate::ctl::console::{Console, Form};
+use crate::ctl::daemon::Link;
+use crate::ctl::failure::Failure;
+use crate::protocol::reply::Reply;
+use crate::protocol::request::{Op, SlotAdd, SlotRemove, SlotSource};
+use crate::secret::Password;
+
+/// Where systemd looks for the sealed credential that the unit asks for by its name (systemd.exec(5)).
+pub(super) const FILE: &str = "/etc/credstore.encrypted/gollm-master";
+
+/// Lets the secret open the store first: whatever fails after that, the old one still does.
+pub(super) fn seal(console: &mut Console<'_>, link: &Link, file: &Path) -> Result<(), Failure> {
+    let secret = fresh().map_err(|why| failed("no random bytes", &why))?;
+    let password = Password::of_text(secret.clone());
+    let added = add(link, SlotAdd { source: SlotSource::Credential, secret: Some(password), instead: Some(true) })?;
+    if let Err(why) = systemd_creds(&secret, file) {
+        link.call(Op::SlotRemove(SlotRemove { slot: added.slot }))?;
+        return Err(why);
+    }
+    if console.form == Form::Json {
+        return console.write_json(&Reply::SlotAdded(added));
+    }
+    writeln!(
+        console.out,
+        "the master secret is sealed in {}: `systemctl restart gollmd` takes it up, and then the other places are emptied\n(the unit loads it by `LoadCredentialEncrypted=gollm-master`{})",
+        file.display(),
+        if file == Path::new(FILE) { "".to_owned() } else { format!(":{}", file.display()) },
+    )
+    .map_err(Failure::Output)
+}
+
+/// 256 random bits in hexadecimal.
+fn fresh() -> io::Result<Zeroizing<String>> {
+    let mut bytes = Zeroizing::new([0_u8; 32]);
+    File::open("/dev/urandom")?.read_exact(bytes.as_mut_slice())?;
+    let mut text = Zeroizing::new(String::with_capacity(64));
+    for byte in bytes.iter() {
+        text.extend([byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or_default()));
+    }
+    Ok(text)
+}
+
+fn systemd_creds(secret: &str, file: &Path) -> Result<(), Failure> {
+    let what = format!("the credential {} was not made, nothing was changed", file.display());
+    if let Some(directory) = file.parent() {
+        let mut make = std::fs::DirBuilder::new();
+        make.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut make, 0o700);
+        make.create(directory).map_err(|why| failed(&what, &why))?;
+    }
+    let mut command = Command::new("systemd-creds");
+    command.args(["encrypt", "--name=gollm-master", "-"]).arg(file);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|why| failed(&what, &format!("systemd-creds can't be run: {why}")))?;
+    let given = child.stdin.take().map_or(Ok(()), |mut input| input.write_all(secret.as_bytes()));
+    let ended = child.wait_with_output().map_err(|why| failed(&what, &why))?;
+    if !ended.status.success() {
+        return Err(failed(&what, &String::from_utf8_lossy(&ended.stderr).trim()));
+    }
+    given.map_err(|why| failed(&what, &why))
+}
+
+fn failed(what: &str, why: &dyn std::fmt::Display) -> Failure {
+    Failure::Input { what: what.to_owned(), why: why.to_string() }
+}

@@ -1,0 +1,166 @@
+//! Admins' acts on the master secret: lock and unlock, its slots, another password.
+
+use std::sync::Arc;
+
+use crate::daemon::admin::audit;
+use crate::daemon::answer::Asker;
+use crate::daemon::front::Front;
+use crate::daemon::start::{self, StartError};
+use crate::daemon::state::Shared;
+use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::reply::{Reply, SlotAdded, SlotRow};
+use crate::protocol::request::{ChangePassword, SlotAdd, SlotSource, Unlock};
+use crate::secret::Password;
+use crate::store::error::OpenError;
+use crate::vault::master::{MasterSetting, MasterSource};
+use crate::vault::slots::{self, NewSlot, Others, Slots};
+use crate::vault::{VaultError, proves};
+
+/// Closes the store and forgets its keys; callers stay connected.
+pub(crate) async fn lock(front: Arc<Front>, asker: Asker) -> Reply {
+    let _one_at_a_time = front.changing.lock().await;
+    let shared = front.serving();
+    if shared.locked.is_some() {
+        return Reply::Done;
+    }
+    if shared.master == MasterSource::None {
+        let why = "`encrypt_keys` is false: whoever can read the state directory can read every key, locked or not";
+        return Reply::Error(ErrorReply::new(ErrorCode::BadRequest, why));
+    }
+    audit(&shared, &asker, "lock", None, &Ok(()));
+    let locked = match Shared::locked(Arc::clone(&front.desk), shared.live().as_ref().clone(), shared.master, "an admin locked it".to_owned()) {
+        Ok(locked) => locked,
+        Err(why) => return Reply::Error(internal("lock", &why)),
+    };
+    shared.lock().close(&shared);
+    front.replace(Arc::new(locked));
+    let closed = front.close(&shared).await;
+    tracing::info!("the store is locked");
+    start::tell_phase(&front.serving());
+    match closed {
+        Ok(()) => Reply::Done,
+        Err(why) => Reply::Error(internal("lock", &why)),
+    }
+}
+
+/// Opens the store with a password and serves from it.
+pub(crate) async fn unlock(front: Arc<Front>, asker: Asker, request: Unlock) -> Reply {
+    let _one_at_a_time = front.changing.lock().await;
+    let before = front.serving();
+    let opening = Arc::clone(&front.desk);
+    let is_open = before.locked.is_none();
+    let work = tokio::task::spawn_blocking(move || {
+        let setting = MasterSetting::Password(request.password.into_text());
+        if is_open {
+            // It stays open; a wrong password is told all the same.
+            return proves(&opening.state_dir, &setting).map(|()| None).map_err(|why| StartError::Store(OpenError::Vault(why)));
+        }
+        start::open_again(&opening, &setting).map(Some)
+    });
+    let result = match work.await {
+        Ok(Ok(None)) => Ok(()),
+        Ok(Ok(Some((shared, store)))) => front.run(shared, store),
+        Ok(Err(why)) => Err(why),
+        Err(_) => Err(StartError::End("opening the store failed in the daemon".to_owned())),
+    };
+    let result = result.map_err(|why| refusal(&why));
+    audit(&front.serving(), &asker, "unlock", None, &result);
+    if result.is_ok() && !is_open {
+        tracing::info!("the store is unlocked");
+        start::tell_phase(&front.serving());
+    }
+    result.map_or_else(Reply::Error, |()| Reply::Done)
+}
+
+fn refusal(why: &StartError) -> ErrorReply {
+    match why {
+        StartError::Store(OpenError::Vault(why)) => vault_refusal("unlock", why),
+        StartError::Config(why) => ErrorReply::new(ErrorCode::BadRequest, format!("the configuration does not load, the store stays locked:\n{why}")),
+        why => internal("unlock", why),
+    }
+}
+
+fn internal(act: &str, why: &dyn std::fmt::Display) -> ErrorReply {
+    tracing::error!(act, error = %why, "what an admin asked for failed");
+    ErrorReply::new(ErrorCode::Internal, format!("`{act}` failed; the daemon's log says why"))
+}
+
+fn vault_refusal(act: &str, why: &VaultError) -> ErrorReply {
+    match why {
+        VaultError::WrongPassword { .. } => {
+            tracing::warn!(act, "a wrong master password was given");
+            ErrorReply::new(ErrorCode::Denied, "wrong master password: it opens no slot of this store; nothing was changed")
+        }
+        VaultError::Slot(why) => ErrorReply::new(ErrorCode::BadRequest, why.to_string()),
+        VaultError::Keyring(_) => ErrorReply::new(ErrorCode::BadRequest, format!("nothing was changed: {why}")),
+        why => internal(act, why),
+    }
+}
+
+/// The slots, which are known while the store is locked, too.
+pub(crate) fn list(shared: &Shared) -> Result<Reply, ErrorReply> {
+    let rows = slots::list(&shared.desk.state_dir).map_err(|why| internal("slots", &why))?.unwrap_or_default();
+    let row = |row: slots::SlotRow| SlotRow { slot: row.number, source: row.source.name().to_owned(), until: row.until };
+    Ok(Reply::Slots(rows.into_iter().map(row).collect()))
+}
+
+/// Does something with the slots off the thread that serves: it derives keys, and may ask a keyring.
+async fn with_slots<T: Send + 'static>(
+    front: &Front,
+    asker: &Asker,
+    act: &'static str,
+    work: impl FnOnce(&Slots<'_>) -> Result<T, VaultError> + Send + 'static,
+) -> Result<T, ErrorReply> {
+    let _one_at_a_time = front.changing.lock().await;
+    let shared = front.serving();
+    if let Some(why) = &shared.locked {
+        return Err(locked(why));
+    }
+    let (desk, vault) = (Arc::clone(&front.desk), shared.vault());
+    let done = tokio::task::spawn_blocking(move || work(&Slots::new(&desk.state_dir, &vault))).await;
+    let result = match done {
+        Ok(result) => result.map_err(|why| vault_refusal(act, &why)),
+        Err(why) => Err(internal(act, &why)),
+    };
+    audit(&shared, asker, act, None, &result.as_ref().map(|_| ()).map_err(Clone::clone));
+    result
+}
+
+/// What whoever asks for keys is told while the store is locked.
+pub(crate) fn locked(why: &str) -> ErrorReply {
+    ErrorReply::new(ErrorCode::Locked, format!("the store is locked ({why}): an admin opens it with `gollmctl unlock`"))
+}
+
+pub(crate) async fn slot_add(front: Arc<Front>, asker: Asker, request: SlotAdd) -> Reply {
+    let (source, others) = (request.source, if request.instead == Some(true) { Others::Leave } else { Others::Stay });
+    let new = match (source, request.secret) {
+        (SlotSource::Password, Some(text)) => NewSlot::Password(text.into_text()),
+        (SlotSource::Credential, Some(text)) => NewSlot::Credential(text.into_text()),
+        (SlotSource::Keyring, None) => NewSlot::Keyring,
+        (SlotSource::File, None) => NewSlot::File,
+        (SlotSource::Recovery, None) if others == Others::Stay => NewSlot::Recovery,
+        (SlotSource::Recovery, None) => return bad("a recovery code is beside the others, never instead of them"),
+        (SlotSource::Password | SlotSource::Credential, None) => return bad("the new slot needs its `secret`"),
+        (SlotSource::Keyring | SlotSource::File | SlotSource::Recovery, Some(_)) => return bad("the secret of such a slot is made, not given"),
+    };
+    let added = with_slots(&front, &asker, "slot_add", move |slots| slots.add(&new, others)).await;
+    added.map_or_else(Reply::Error, |added| {
+        let recovery_code = added.recovery_code.map(Password::of_text);
+        Reply::SlotAdded(SlotAdded { slot: added.number, recovery_code })
+    })
+}
+
+fn bad(why: &str) -> Reply {
+    Reply::Error(ErrorReply::new(ErrorCode::BadRequest, why))
+}
+
+pub(crate) async fn slot_remove(front: Arc<Front>, asker: Asker, slot: u32) -> Reply {
+    let removed = with_slots(&front, &asker, "slot_remove", move |slots| slots.remove(slot)).await;
+    removed.map_or_else(Reply::Error, |()| Reply::Done)
+}
+
+pub(crate) async fn change_password(front: Arc<Front>, asker: Asker, request: ChangePassword) -> Reply {
+    let (old, new) = (request.old.into_text(), request.new.into_text());
+    let changed = with_slots(&front, &asker, "change_password", move |slots| slots.change_password(&old, &new)).await;
+    changed.map_or_else(Reply::Error, |_| Reply::Done)
+}

@@ -255,6 +255,7 @@ const fn needed(op: &Op) -> Role {
         | Op::Slots
         | Op::SlotAdd(_)
         | Op::SlotRemove(_)
+        | Op::Audit(_)
         | Op::Access(_) | Op::Validate(_) | Op::KeySet(_) | Op::KeyRemove(_) | Op::KeyEnable(_) | Op::KeyDisable(_) | Op::Reload => Role::Admin,
     }
 }

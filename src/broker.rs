@@ -158,7 +158,7 @@ const fn frees(event: &Event) -> bool {
         | Event::Renewed { .. }
         | Event::Alerted { .. }
         | Event::Session { .. } => false,
-        Event::SecretKept { .. } | Event::SecretErased { .. } | Event::Recorded(_) => false,
+        Event::SecretKept { .. } | Event::SecretErased { .. } | Event::Recorded(_) | Event::Audited(_) => false,
         Event::Settled(_)
         | Event::Expired { .. }
         | Event::Health { .. }

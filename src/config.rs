@@ -54,6 +54,8 @@ pub struct Settings {
     pub key_validation: bool,
     /// Is an audit trail kept?
     pub audit_logging: bool,
+    /// How much of it, and how long.
+    pub audit: AuditSettings,
     /// Limit for one live call made with a key.
     pub key_timeout: Duration,
     /// Who is served; none: no section `access` says it.
@@ -80,6 +82,44 @@ pub enum MasterSetting {
     File,
     /// A person, by `gollmctl unlock`.
     Prompt,
+}
+
+/// What the audit trail keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuditSettings {
+    /// Which leases it tells of.
+    pub selects: AuditedSelects,
+    /// How old an entry may grow.
+    pub keep: Duration,
+    /// Entries at most.
+    pub max_entries: usize,
+}
+
+/// Which leases the audit trail tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AuditedSelects {
+    /// Of none: usage has them all by caller.
+    #[default]
+    None,
+    /// Of one in a hundred, at random.
+    Sampled,
+    /// Of each.
+    All,
+}
+
+impl AuditedSelects {
+    /// All of them, with their names.
+    pub const ALL: [(&'static str, Self); 3] = [("none", Self::None), ("sampled", Self::Sampled), ("all", Self::All)];
+
+    /// Its name in the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Sampled => "sampled",
+            Self::All => "all",
+        }
+    }
 }
 
 impl MasterSetting {

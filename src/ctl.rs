@@ -4,6 +4,7 @@
 
 mod access;
 mod args;
+mod audit;
 mod config;
 mod console;
 mod daemon;
@@ -25,6 +26,7 @@ mod stats;
 mod status;
 mod validate;
 mod wanted;
+mod when;
 mod whoami;
 
 use std::io::{self, IsTerminal as _, Write as _};
@@ -79,6 +81,7 @@ fn run(command: Command, console: &mut Console<'_>) -> Result<(), Failure> {
         Command::Health => health::run(console),
         Command::Whoami => whoami::run(console),
         Command::Access(access) => access.run(console),
+        Command::Audit(audit) => audit.run(console),
         Command::Providers(providers) => providers.run(console),
         Command::Prices(prices) => prices.run(console),
         Command::Passwd(passwd) => passwd.run(console),

@@ -25,6 +25,7 @@ mod signals;
 mod start;
 mod state;
 mod status;
+mod trail;
 mod watchdog;
 
 use std::ffi::OsString;
@@ -168,6 +169,7 @@ pub fn serve(options: &Options, environment: Environment, ready: &mut dyn FnMut(
         tracing::info!("stopping");
         tell(&platform::Phase::Stopping);
         let shared = front.serving();
+        trail::note_of_daemon(&shared, "stop", None);
         shared.lock().close(&shared);
         phase.send_replace(Phase::Ending);
         drop(accepting.await);

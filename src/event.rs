@@ -97,6 +97,8 @@ pub enum Event {
         /// The key.
         key: KeyId,
     },
+    /// An entry of the audit trail, as the trail encodes it.
+    Audited(Vec<u8>),
 }
 
 /// A session: a conversation of one caller with one provider.

@@ -51,6 +51,8 @@ mod disk;
 #[cfg(feature = "daemon")]
 pub mod vault;
 #[cfg(feature = "daemon")]
+pub mod audit;
+#[cfg(feature = "daemon")]
 pub mod store;
 #[cfg(feature = "daemon")]
 pub mod probe;

@@ -139,6 +139,7 @@ pub struct Vault {
     journal: Key,
     ledger: MacKey,
     fingerprints: MacKey,
+    trail: MacKey,
     keys: Keys,
 }
 
@@ -155,6 +156,8 @@ impl Vault {
             ledger: MacKey::new(&*key("gollm manifest 1")?),
             // Not of the data key: a secret is to be known again after the next rotation.
             fingerprints: MacKey::new(&*subkey(&keys.root, &store.0, "gollm fingerprints 1")?),
+            // Neither is this: the trail goes on over a rotation.
+            trail: MacKey::new(&*subkey(&keys.root, &store.0, "gollm audit 1")?),
             leases_before,
             keys,
         })
@@ -218,6 +221,11 @@ impl Vault {
             Some(before) if opened.is_err() => before.open(&self.of_leases, &sealed),
             _ => opened,
         }
+    }
+
+    /// A keyed hash that chains the audit trail; the same before and after a rotation of the data key.
+    pub(crate) fn chain(&self, parts: &[&[u8]]) -> [u8; 32] {
+        self.trail.of(parts)
     }
 
     /// A key for one segment of the journal, so that no key seals more messages than random nonces allow (2^32, NIST SP 800-38D).

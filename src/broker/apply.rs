@@ -59,6 +59,7 @@ impl Broker {
             }
             Event::AccountLearned { key, account } => self.learn_account(key, Some(account.clone())),
             Event::AccountForgotten { key } => self.learn_account(key, None),
+            Event::Audited(_) => {}
             Event::Alerted { key, at } => match key.as_ref().map(|key| self.key_ix(key)) {
                 Some(key) => {
                     self.keys[key].meter.alerted(at.wall.day());

@@ -5,17 +5,20 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::access;
-use super::fields::{self, Fields, GLOBAL, MASTER, TOP};
+use super::fields::{AUDIT, self, Fields, GLOBAL, MASTER, TOP};
 use super::problem::Findings;
 use super::provider::{self, Provider};
 use super::secrets::Fetched;
 use super::tree::Node;
 use super::value::{Wrong, dollars, flag, name, quoted, share, span, strategy, whole, word};
-use super::{MasterSetting, Settings};
+use super::{AuditSettings, AuditedSelects, MasterSetting, Settings};
 use crate::catalogue::prices::PriceList;
 use crate::id::ProviderName;
 use crate::policy::{ModelId, Policy, RATES};
 use crate::protocol::strategy::Strategy;
+
+/// Entries that the audit trail may be bounded to: all of them are in memory.
+const AUDIT_ENTRIES: std::ops::RangeInclusive<u64> = 100..=1_000_000;
 
 /// Checks the whole tree. `base` is where relative paths start.
 pub(super) fn settings(root: &Node, base: &Path, findings: &mut Findings) -> Settings {
@@ -30,6 +33,13 @@ pub(super) fn settings(root: &Node, base: &Path, findings: &mut Findings) -> Set
     if let Some(node) = top.child("master") {
         let master = Fields::open(node, "master", &MASTER, findings);
         settings.master = master.read("source", word(&MasterSetting::ALL), findings).unwrap_or_default();
+    }
+    if let Some(node) = top.child("audit") {
+        let fields = Fields::open(node, "audit", &AUDIT, findings);
+        let audit = &mut settings.audit;
+        set(&mut audit.selects, fields.read("selects", word(&AuditedSelects::ALL), findings));
+        set(&mut audit.keep, fields.read("keep", span, findings));
+        set(&mut audit.max_entries, fields.read("max_entries", whole(AUDIT_ENTRIES), findings).and_then(|most| usize::try_from(most).ok()));
     }
     if let Some(node) = top.child("providers") {
         for entry in fields::entries(node, "providers", findings) {
@@ -76,6 +86,7 @@ fn defaults() -> Settings {
         encrypt_keys: true,
         key_validation: true,
         audit_logging: true,
+        audit: AuditSettings { selects: AuditedSelects::None, keep: Duration::from_secs(90 * 86_400), max_entries: 50_000 },
         key_timeout: Duration::from_secs(30),
         access: None,
         misplaced: Vec::new(),

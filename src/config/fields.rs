@@ -28,7 +28,7 @@ const fn field_or(name: &'static str, default: &'static str) -> Field {
 }
 
 /// The whole file.
-pub(super) const TOP: Section = Section { fields: &[field("providers"), field("global"), field("access"), field("master")] };
+pub(super) const TOP: Section = Section { fields: &[field("providers"), field("global"), field("access"), field("master"), field("audit")] };
 
 /// `providers.P`
 pub(super) const PROVIDER: Section = Section {
@@ -128,6 +128,9 @@ pub(super) const MATCH: Section = Section { fields: &[field("user"), field("grou
 
 /// `master`
 pub(super) const MASTER: Section = Section { fields: &[field_or("source", "auto")] };
+
+/// `audit`
+pub(super) const AUDIT: Section = Section { fields: &[field_or("selects", "none"), field_or("keep", "90d"), field_or("max_entries", "50000")] };
 
 impl Section {
     /// Is there a field of that name?

@@ -26,6 +26,10 @@ pub fn show(settings: &Settings) -> String {
     }
     out.line(0, format_args!("master:"));
     out.field(2, "source", settings.master.name());
+    out.line(0, format_args!("audit:"));
+    out.field(2, "selects", settings.audit.selects.name());
+    out.span(2, "keep", settings.audit.keep);
+    out.field(2, "max_entries", settings.audit.max_entries);
     out.0
 }
 

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
-use crate::ctl::{config, exec, explain, key, keys, master, pages, prices, providers, report, select, stats, status, validate};
+use crate::ctl::{audit, config, exec, explain, key, keys, master, pages, prices, providers, report, select, stats, status, validate};
 use crate::id::KeyId;
 
 const AFTER_HELP: &str = "\
@@ -66,6 +66,7 @@ pub(crate) enum Command {
     /// Show who the daemon takes you for, and what you may do
     Whoami,
     Access(crate::ctl::access::Access),
+    Audit(audit::Audit),
     Providers(providers::Providers),
     Prices(prices::Prices),
     /// Close the store, and forget its keys, until it is unlocked

@@ -3,19 +3,18 @@
 mod csv;
 
 use std::io::{self, Write};
-use std::str::FromStr;
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 
 use crate::ctl::console::{Console, Form};
 use crate::ctl::failure::Failure;
+use crate::ctl::when::When;
 use crate::ctl::print::{Cell, Side, Style, Table, Tone};
 use crate::id::ProviderName;
 use crate::protocol::reply::{Reply, Statistics, UsageRow};
 use crate::protocol::request::{self, Bucket, Op, Split};
 use crate::time::Timestamp;
-use crate::time::span::Span;
 
 const SPLITS: [(&str, Split); 4] = [("key", Split::Key), ("model", Split::Model), ("caller", Split::Caller), ("provider", Split::Provider)];
 const BUCKETS: [(&str, Bucket); 2] = [("hour", Bucket::Hour), ("day", Bucket::Day)];
@@ -52,30 +51,6 @@ pub(crate) struct Stats {
     /// Write comma-separated values (RFC 4180), with every column
     #[arg(long, conflicts_with = "json")]
     csv: bool,
-}
-
-/// A moment, or how long ago it was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum When {
-    Ago(Span),
-    At(Timestamp),
-}
-
-impl FromStr for When {
-    type Err = &'static str;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let span = text.parse().map(When::Ago).ok();
-        span.or_else(|| text.parse().map(When::At).ok()).ok_or("write 12h or 7d for so long ago, or 2026-01-31, or 2026-01-31T12:00:00Z")
-    }
-}
-
-impl When {
-    fn before(self, now: Timestamp) -> Timestamp {
-        match self {
-            When::Ago(span) => now.before(span.duration()),
-            When::At(moment) => moment,
-        }
-    }
 }
 
 fn named<T: Copy>(all: &[(&str, T)], name: &str) -> Result<T, String> {

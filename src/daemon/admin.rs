@@ -11,6 +11,7 @@ use crate::config::{self, Settings};
 use crate::daemon::answer::{Answer, Asker, when_durable};
 use crate::daemon::front::Front;
 use crate::daemon::locking;
+use crate::daemon::trail;
 use crate::daemon::safe::{KeySettings, Origin, Safe, seal};
 use crate::daemon::state::{Core, Live, Shared};
 use crate::id::{KeyId, ProviderName};
@@ -25,24 +26,19 @@ use crate::time::clock::Clock;
 
 /// Does an act that must be durable, and tells the audit log of it.
 pub(crate) fn act(shared: &Arc<Shared>, asker: &Asker, name: &str, key: &KeyId, act: impl FnOnce(&mut Core) -> Result<(), ErrorReply>) -> Answer {
+    let mut entry = trail::entry(shared, asker, name, Some(key.to_string()), &Ok(()));
     let mut core = shared.lock();
     let result = core.writable().and_then(|()| act(&mut core));
+    entry.result = trail::result_of(&result);
+    core.note(shared, &entry);
     core.serve(shared);
     let answer = match &result {
         Ok(()) => Answer::Durable(Reply::Done, core.until_durable(shared)),
         Err(refused) => Answer::Now(Reply::Error(refused.clone())),
     };
     drop(core);
-    audit(shared, asker, name, Some(key), &result);
+    trail::tell(shared, &entry);
     answer
-}
-
-pub(crate) fn audit(shared: &Shared, asker: &Asker, act: &str, key: Option<&KeyId>, result: &Result<(), ErrorReply>) {
-    if !shared.live().settings.audit_logging {
-        return;
-    }
-    let result = result.as_ref().map_or_else(|refused| refused.code.name(), |()| "done");
-    tracing::info!(target: "gollm::audit", uid = %asker.caller.uid, pid = asker.peer.pid, act, key = key.map(tracing::field::display), result, "admin");
 }
 
 fn refused(message: String) -> ErrorReply {
@@ -304,7 +300,7 @@ pub(crate) async fn reload(front: Arc<Front>, asker: Option<Asker>) -> Reply {
     };
     if let Some(asker) = asker {
         let result = if let Reply::Error(refused) = &reply { Err(refused.clone()) } else { Ok(()) };
-        audit(&shared, &asker, "reload", None, &result);
+        trail::note(&shared, &asker, "reload", None, &result);
     }
     reply
 }

@@ -13,7 +13,7 @@ use crate::catalogue;
 use crate::daemon::leasing::Held;
 use crate::daemon::front::Front;
 use crate::daemon::state::{Durable, Shared, TICK_AWAITED};
-use crate::daemon::{admin, checker, leasing, locking, status};
+use crate::daemon::{admin, checker, leasing, locking, status, trail};
 use crate::endpoint::listen::{Cgroup, Peer};
 use crate::id::KeyId;
 use crate::platform;
@@ -60,7 +60,7 @@ pub(crate) struct Asker {
 
 impl Asker {
     /// The systemd unit of the process; none is looked for where nobody let it in.
-    fn unit(&self) -> Option<String> {
+    pub(crate) fn unit(&self) -> Option<String> {
         if self.caller.role == Role::None {
             return None;
         }
@@ -118,7 +118,7 @@ pub(crate) fn answer(front: &Arc<Front>, asker: &Asker, op: Op) -> Answer {
     }
     match op {
         Op::Whoami => Answer::Now(Reply::You(you(asker))),
-        Op::Select(request) => leasing::select(shared, caller, &request),
+        Op::Select(request) => trail::noted(shared, asker, leasing::select(shared, caller, &request)),
         Op::Explain(request) => Answer::of(explain(shared, caller, &request)),
         Op::Report(request) => report(shared, caller, &request),
         Op::Renew(request) => renew(shared, caller, &request),
@@ -155,13 +155,14 @@ pub(crate) fn answer(front: &Arc<Front>, asker: &Asker, op: Op) -> Answer {
             let span = request.for_ms.map(Duration::from_millis);
             admin::act(shared, asker, "key_disable", &id, |core| core.decide(shared, |broker, moment| broker.key_disable(&id, span, moment)))
         }
+        Op::Audit(request) => {
+            let shared = Arc::clone(shared);
+            off_thread(move || trail::answer(&shared, &request))
+        }
         Op::Access(request) => {
             let shared = Arc::clone(shared);
             // Names may be looked up over a network.
-            let look = tokio::task::spawn_blocking(move || access(&shared, &request).unwrap_or_else(Reply::Error));
-            Answer::later(async {
-                look.await.unwrap_or_else(|_| Reply::Error(ErrorReply::new(ErrorCode::Internal, "the look-up failed; the daemon's log says why")))
-            })
+            off_thread(move || access(&shared, &request))
         }
         Op::Reload => {
             to_the_end(admin::reload(Arc::clone(front), Some(asker.clone())))
@@ -173,6 +174,14 @@ pub(crate) fn answer(front: &Arc<Front>, asker: &Asker, op: Op) -> Answer {
         Op::SlotAdd(request) => to_the_end(locking::slot_add(Arc::clone(front), asker.clone(), request)),
         Op::SlotRemove(request) => to_the_end(locking::slot_remove(Arc::clone(front), asker.clone(), request.slot)),
     }
+}
+
+/// What would hold up the thread that serves.
+fn off_thread(work: impl FnOnce() -> Result<Reply, ErrorReply> + Send + 'static) -> Answer {
+    let work = tokio::task::spawn_blocking(move || work().unwrap_or_else(Reply::Error));
+    Answer::later(async {
+        work.await.unwrap_or_else(|_| Reply::Error(ErrorReply::new(ErrorCode::Internal, "the request failed in the daemon; its log says why")))
+    })
 }
 
 /// An act that goes on though its caller leaves.
@@ -234,7 +243,8 @@ fn access(shared: &Shared, request: &request::Access) -> Result<Reply, ErrorRepl
 fn denied(shared: &Shared, asker: &Asker, op: &Op) -> ErrorReply {
     let caller = &asker.caller;
     if shared.desk.denials.may_be_told(shared.clock.now().steady) {
-        tracing::warn!(target: "gollm::audit", uid = %caller.uid, pid = asker.peer.pid, act = op.name(), result = "denied", "denied");
+        let refused = ErrorReply::new(ErrorCode::Denied, String::new());
+        trail::note(shared, asker, op.name(), None, &Err(refused));
     }
     let why = match caller.role {
         Role::None => "no rule lets it in; `access` in the configuration says who is served",

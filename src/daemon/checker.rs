@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use crate::access::Caller;
 use crate::catalogue;
 use crate::catalogue::shape::{self, Fit};
-use crate::daemon::admin;
+use crate::daemon::{admin, trail};
 use crate::daemon::answer::Asker;
 use crate::daemon::state::{Core, Shared};
 use crate::health::checked::{Checked, Contact};
@@ -55,7 +55,7 @@ pub(crate) async fn validate(shared: Arc<Shared>, asker: Asker, request: Validat
     let chosen = chosen(&shared, &request);
     let act = if let Depth::Spending(_) = depth { "validate_spending" } else { "validate" };
     let only = chosen.as_ref().ok().and_then(|keys| if let [(_, id)] = keys.as_slice() { Some(id) } else { None });
-    admin::audit(&shared, &asker, act, only, &chosen.as_ref().map(|_| ()).map_err(Clone::clone));
+    trail::note(&shared, &asker, act, only.map(ToString::to_string), &chosen.as_ref().map(|_| ()).map_err(Clone::clone));
     match chosen {
         Ok(keys) => Reply::Validations(check_all(&shared, keys, depth).await),
         Err(refused) => Reply::Error(refused),

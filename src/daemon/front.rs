@@ -24,6 +24,8 @@ pub(crate) struct Desk {
     pub(crate) of_users: Connections,
     /// What the log was told of what is refused.
     pub(crate) denials: Denials,
+    /// Passwords that did not open the store since it was open last.
+    pub(crate) refused_unlocks: AtomicU64,
     /// Bytes of unfinished messages, over all connections.
     pub(crate) unfinished: AtomicUsize,
     /// Counts the changes of who is served.
@@ -48,6 +50,7 @@ impl Desk {
             connections: AtomicU64::new(0),
             of_users: Connections::default(),
             denials: Denials::default(),
+            refused_unlocks: AtomicU64::new(0),
             unfinished: AtomicUsize::new(0),
             access_version: AtomicU64::new(0),
             audience: Notify::new(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::broker::Shelf;
-use crate::daemon::observe;
+use crate::daemon::observe::{self, States};
 use crate::daemon::state::{Core, Shared, Sleep, Waiters};
 use crate::event::{self, Event};
 use crate::store::error::AppendError;
@@ -43,6 +43,9 @@ const CHECKPOINT_AFTER: Duration = Duration::from_secs(300);
 /// The key under which the steady clock's place is kept.
 pub(crate) const CLOCK_KEY: &[u8] = b"clock";
 
+/// The key under which stands where the audit trail begins.
+pub(crate) const FLOOR_KEY: &[u8] = b"audit";
+
 /// Batches whose waiters are not told yet.
 pub(crate) const TOLD_LATE_MAX: usize = 64;
 
@@ -63,6 +66,10 @@ struct Writer {
     taken: u64,
     last_checkpoint: Steady,
     changed: bool,
+    /// The states of keys and accounts, as far as the audit trail heard of them.
+    states: States,
+    /// The end of the audit trail that the log was told of last.
+    anchored: u64,
 }
 
 /// Writes until it is told to stop; then brings the store up to date and closes it.
@@ -71,7 +78,7 @@ struct Writer {
 /// The last checkpoint or the close failed: what was acknowledged is in the journal, and the next start replays it.
 pub(crate) fn run(shared: Arc<Shared>, store: Store, tell: mpsc::Sender<Told>) -> Result<(), String> {
     let last_checkpoint = shared.clock.now().steady;
-    let mut writer = Writer { shared, store, tell, batch: Vec::new(), taken: 0, last_checkpoint, changed: true };
+    let mut writer = Writer { shared, store, tell, batch: Vec::new(), taken: 0, last_checkpoint, changed: true, states: States::default(), anchored: 0 };
     // What the journal told and what a crash may have lost is brought into the store before anything new.
     writer.checkpoint(false);
     loop {
@@ -123,9 +130,13 @@ impl Writer {
     }
 
     fn take_events(&mut self, core: &mut Core) {
-        self.taken = core.broker.emitted();
         let events = core.broker.take_events();
+        for entry in self.states.changed(&events, self.shared.clock.now()) {
+            core.note(&self.shared, &entry);
+        }
         self.batch.extend(events);
+        self.taken = core.broker.emitted();
+        self.batch.extend(core.broker.take_events());
         core.backlog = self.batch.len();
     }
 
@@ -182,18 +193,25 @@ impl Writer {
     /// Brings the store up to date with everything that happened so far.
     fn checkpoint(&mut self, rest: bool) {
         let shared = Arc::clone(&self.shared);
-        let changes = {
+        let (changes, (end, floor), anchor) = {
             let mut core = shared.lock();
             if rest {
                 core.broker.rest();
             }
             self.take_events(&mut core);
-            self.changes(&mut core)
+            (self.changes(&mut core), core.trail.reach(), core.trail.anchor())
         };
         let result = self.append().and_then(|()| self.store_changes(&changes));
         self.last_checkpoint = shared.clock.now().steady;
         self.changed = result.is_err();
-        if result.is_err() {
+        if result.is_ok() {
+            shared.lock().trail.saved(end, floor);
+            if end != self.anchored {
+                self.anchored = end;
+                // In the log, where whoever changes the store does not reach: it shows when the end of the trail was cut off.
+                tracing::info!(target: "gollm::audit", anchor = format!("{}:{}", anchor.seq, anchor.hash), "the audit trail goes to here");
+            }
+        } else {
             let mut core = shared.lock();
             core.broker.export_failed();
             let ids: Vec<_> = core.safe.entries().map(|(id, _)| id.clone()).collect();
@@ -217,6 +235,8 @@ impl Writer {
         if let Ok(mark) = bincode::serde::encode_to_vec(self.shared.clock.mark(), bincode::config::standard()) {
             changes.push(Change { tree: Tree::Meta, key: CLOCK_KEY.to_vec(), value: Some(mark.into()) });
         }
+        changes.extend(core.trail.unsaved().into_iter().map(|(key, value)| Change { tree: Tree::Audit, key, value: value.map(Into::into) }));
+        changes.extend(core.trail.floor().map(|value| Change { tree: Tree::Meta, key: FLOOR_KEY.to_vec(), value: Some(value.into()) }));
         let mut ids = std::mem::take(&mut core.secrets_changed);
         ids.sort();
         ids.dedup();

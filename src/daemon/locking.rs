@@ -1,12 +1,13 @@
 //! Admins' acts on the master secret: lock and unlock, its slots, another password.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use crate::daemon::admin::audit;
 use crate::daemon::answer::Asker;
 use crate::daemon::front::Front;
 use crate::daemon::start::{self, StartError};
 use crate::daemon::state::Shared;
+use crate::daemon::trail;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::reply::{Reply, SlotAdded, SlotRow};
 use crate::protocol::request::{ChangePassword, SlotAdd, SlotSource, Unlock};
@@ -27,7 +28,7 @@ pub(crate) async fn lock(front: Arc<Front>, asker: Asker) -> Reply {
         let why = "`encrypt_keys` is false: whoever can read the state directory can read every key, locked or not";
         return Reply::Error(ErrorReply::new(ErrorCode::BadRequest, why));
     }
-    audit(&shared, &asker, "lock", None, &Ok(()));
+    trail::note(&shared, &asker, "lock", None, &Ok(()));
     let locked = match Shared::locked(Arc::clone(&front.desk), shared.live().as_ref().clone(), shared.master, "an admin locked it".to_owned()) {
         Ok(locked) => locked,
         Err(why) => return Reply::Error(internal("lock", &why)),
@@ -64,7 +65,10 @@ pub(crate) async fn unlock(front: Arc<Front>, asker: Asker, request: Unlock) -> 
         Err(_) => Err(StartError::End("opening the store failed in the daemon".to_owned())),
     };
     let result = result.map_err(|why| refusal(&why));
-    audit(&front.serving(), &asker, "unlock", None, &result);
+    let refused = &front.desk.refused_unlocks;
+    let before = if result.is_ok() { refused.swap(0, Ordering::AcqRel) } else { refused.fetch_add(1, Ordering::AcqRel) };
+    let detail = (result.is_ok() && before > 0).then(|| format!("after {before} that were refused"));
+    trail::note_with(&front.serving(), &asker, "unlock", None, &result, detail);
     if result.is_ok() && !is_open {
         tracing::info!("the store is unlocked");
         start::tell_phase(&front.serving());
@@ -122,7 +126,7 @@ async fn with_slots<T: Send + 'static>(
         Ok(result) => result.map_err(|why| vault_refusal(act, &why)),
         Err(why) => Err(internal(act, &why)),
     };
-    audit(&shared, asker, act, None, &result.as_ref().map(|_| ()).map_err(Clone::clone));
+    trail::note(&shared, asker, act, None, &result.as_ref().map(|_| ()).map_err(Clone::clone));
     result
 }
 

@@ -1,8 +1,49 @@
 //! What happened, told to the log: one line for each event worth reading.
 
+use std::collections::HashMap;
+
+use crate::audit::Entry;
 use crate::event::{AccountKey, Event};
+use crate::id::ProviderName;
 use crate::protocol::reply::KeyState;
 use crate::time::{Now, Timestamp};
+
+/// The states of keys and accounts: the audit trail hears of a change, not of everything that happens to a key's health.
+#[derive(Default)]
+pub(crate) struct States(HashMap<String, KeyState>);
+
+impl States {
+    /// The entries that these events make.
+    pub(crate) fn changed(&mut self, events: &[Event], now: Now) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        for event in events {
+            let (act, target, (state, reason)) = match event {
+                Event::Health { key, health } => {
+                    let (state, _, reason) = health.state(now);
+                    ("key_state", key.to_string(), (state, reason))
+                }
+                Event::Account { account, health } => {
+                    let (provider, name) = named(account);
+                    let state = health.state(now.steady).map_or((KeyState::Healthy, None), |(state, _, reason)| (state, Some(reason)));
+                    ("account_state", format!("{provider}/{name}"), state)
+                }
+                _ => continue,
+            };
+            if self.0.insert(format!("{act} {target}"), state) != Some(state) {
+                let result = state.name().to_owned();
+                entries.push(Entry { at: now.wall, uid: None, pid: None, unit: None, act: act.to_owned(), target: Some(target), result, detail: reason });
+            }
+        }
+        entries
+    }
+}
+
+fn named(account: &AccountKey) -> (&ProviderName, &str) {
+    match account {
+        AccountKey::Own(provider, key) => (provider, key.as_str()),
+        AccountKey::Named(provider, account) => (provider, account.as_str()),
+    }
+}
 
 /// Tells the log of events that are durable.
 pub(crate) fn happened(events: &[Event]) {
@@ -35,10 +76,7 @@ fn one(event: &Event) {
         }
         Event::Account { account, health } => {
             let state = health.state(crate::time::Steady::from_millis(0)).map_or(KeyState::Healthy, |(state, ..)| state);
-            let (provider, account) = match account {
-                AccountKey::Own(provider, key) => (provider, key.as_str()),
-                AccountKey::Named(provider, account) => (provider, account.as_str()),
-            };
+            let (provider, account) = named(account);
             if state.is_healthy() {
                 tracing::info!(provider = %provider, account, state = %state, "account state")
             } else {
@@ -50,6 +88,6 @@ fn one(event: &Event) {
         Event::Alerted { key: None, .. } => tracing::warn!("the cost today has passed the alert threshold of daily_cost_limit"),
         Event::SecretKept { key, .. } => tracing::info!(key = %key, "a secret was kept"),
         Event::SecretErased { key } => tracing::info!(key = %key, "a secret was erased"),
-        Event::Clock(_) | Event::Ahead(_) | Event::Adopted(_) | Event::Renewed { .. } => {}
+        Event::Audited(_) | Event::Clock(_) | Event::Ahead(_) | Event::Adopted(_) | Event::Renewed { .. } => {}
     }
 }

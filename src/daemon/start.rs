@@ -3,16 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::audit::{Broken, Link, Trail};
 use crate::broker::{Broker, DamagedRecord, Record};
 use crate::config::problem::ConfigError;
 use crate::config::secrets::Fetched;
 use crate::config::{self, Settings};
 use crate::daemon::Options;
 use crate::daemon::front::{Desk, Front};
-use crate::daemon::journal::{CLOCK_KEY, shelf_of};
+use crate::daemon::journal::{CLOCK_KEY, FLOOR_KEY, shelf_of};
 use crate::daemon::safe::{Safe, SafeError};
 use crate::daemon::state::{Beginning, Live, Shared};
-use crate::daemon::{admin, status};
+use crate::daemon::{admin, status, trail};
 use crate::endpoint::listen::{ListenError, Listener};
 use crate::endpoint::{self, Endpoint, NoPlace};
 use crate::environment::Environment;
@@ -193,6 +194,7 @@ pub(super) fn start(options: &Options, environment: Environment) -> Result<Start
         Ok(opened) => {
             let (shared, store) = shared_of(&desk, opened, settings, &fetched)?;
             let front = Front::new(Arc::clone(&desk), Arc::clone(&shared));
+            trail::note_of_daemon(&shared, "start", Some(format!("version {}", env!("CARGO_PKG_VERSION"))));
             front.run(shared, store)?;
             front
         }
@@ -252,6 +254,7 @@ fn rebuild(desk: &Desk, opened: Opened, settings: Settings) -> Result<(Beginning
         events.extend(event::decode(batch)?);
     }
     let safe = safe_of(&opened, &events);
+    let trail = trail_of(&opened, &events);
     let clock = clock_of(&opened, &events);
     let policy = admin::whole_policy(&settings, &safe);
     let records = opened.records.iter().filter_map(|record| Some(Record { shelf: shelf_of(record.tree)?, key: &record.key, value: &record.value }));
@@ -260,8 +263,11 @@ fn rebuild(desk: &Desk, opened: Opened, settings: Settings) -> Result<(Beginning
     for key in opened.unreadable.iter().filter(|(tree, _)| *tree == Tree::Secrets).map(|(_, key)| String::from_utf8_lossy(key)) {
         warnings.push(format!("the secret of {key} can't be opened: it is damaged; set it again"));
     }
+    if let Err(Broken { seq }) = trail.verify(&opened.vault) {
+        warnings.push(format!("the audit trail is broken at entry {seq}: `gollmctl audit --verify` says more"));
+    }
     let live = live_of(desk, settings, warnings)?;
-    let beginning = Beginning { broker, safe, clock, vault: opened.vault, master: opened.master, live };
+    let beginning = Beginning { broker, safe, trail, clock, vault: opened.vault, master: opened.master, live };
     Ok((beginning, opened.store))
 }
 
@@ -288,6 +294,14 @@ fn safe_of(opened: &Opened, events: &[Event]) -> Safe {
         }
     }
     safe
+}
+
+/// The audit trail: what the store holds, then what the journal says was added since.
+fn trail_of(opened: &Opened, events: &[Event]) -> Trail {
+    let floor = opened.records.iter().find(|record| record.tree == Tree::Meta && record.key == FLOOR_KEY).map(|record| record.value.as_slice());
+    let rows = opened.records.iter().filter(|record| record.tree == Tree::Audit).map(|record| record.value.as_slice());
+    let links = events.iter().filter_map(|event| if let Event::Audited(bytes) = event { Link::of_bytes(bytes) } else { None });
+    Trail::restore(floor, rows, links)
 }
 
 /// The steady clock goes on from where the store says it stood.

@@ -8,11 +8,12 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, oneshot};
 
 use crate::access::Access;
+use crate::audit::{Bounds, Entry, Trail};
 use crate::broker::{Broker, Moment, Ticket};
 use crate::config::Settings;
 use crate::daemon::front::Desk;
 use crate::daemon::leasing::Handover;
-use crate::daemon::safe::{Entry, Safe};
+use crate::daemon::safe::{self, Safe};
 use crate::daemon::start::StartError;
 use crate::event::Event;
 use crate::id::KeyId;
@@ -57,6 +58,7 @@ pub(crate) enum Phase {
 pub(crate) struct Core {
     pub(crate) broker: Broker,
     pub(crate) safe: Safe,
+    pub(crate) trail: Trail,
     rng: fastrand::Rng,
     /// Who waits for the store to hold every event so far.
     pub(crate) waiters: Waiters,
@@ -130,6 +132,7 @@ pub(crate) struct Live {
 pub(crate) struct Beginning {
     pub(crate) broker: Broker,
     pub(crate) safe: Safe,
+    pub(crate) trail: Trail,
     pub(crate) clock: SystemClock,
     pub(crate) vault: Arc<Vault>,
     pub(crate) master: MasterSource,
@@ -186,6 +189,19 @@ impl Core {
         self.broker.set_sealed(id, false);
         self.secrets_changed.push(id.clone());
         Ok(())
+    }
+
+    /// Puts an entry at the end of the audit trail; the store hears of it in the order of decisions.
+    pub(crate) fn note(&mut self, shared: &Shared, entry: &Entry) {
+        let live = shared.live();
+        if !live.settings.audit_logging || shared.locked.is_some() {
+            return;
+        }
+        let bounds = Bounds { entries: live.settings.audit.max_entries, age: live.settings.audit.keep };
+        match self.trail.append(&shared.vault(), entry, bounds) {
+            Some(link) => self.broker.pass_on(Event::Audited(link.to_bytes())),
+            None => tracing::error!(act = entry.act, "an entry is too long for the audit trail"),
+        }
     }
 
     /// Erases a secret, in memory and by an event.
@@ -249,6 +265,7 @@ impl Shared {
             core: Mutex::new(Core {
                 broker: beginning.broker,
                 safe: beginning.safe,
+                trail: beginning.trail,
                 rng: fastrand::Rng::new(),
                 waiters: Vec::new(),
                 failing: None,
@@ -283,7 +300,7 @@ impl Shared {
         policy.fallback_chain.clear();
         let broker = Broker::restore(policy, std::iter::empty(), &[], clock.now())?;
         let vault = Arc::new(Vault::of_nothing().map_err(OpenError::Vault)?);
-        let shared = Self::new(desk, Beginning { broker, safe: Safe::default(), clock, vault, master, live });
+        let shared = Self::new(desk, Beginning { broker, safe: Safe::default(), trail: Trail::default(), clock, vault, master, live });
         Ok(Self { locked: Some(why), ..shared })
     }
 
@@ -312,7 +329,7 @@ impl Shared {
     }
 
     /// What is known of a key's secret.
-    pub(crate) fn secret_of(&self, id: &KeyId) -> Option<Arc<Entry>> {
+    pub(crate) fn secret_of(&self, id: &KeyId) -> Option<Arc<safe::Entry>> {
         self.lock().safe.entry(id).cloned()
     }
 }

@@ -55,6 +55,57 @@ pub enum Reply {
     Slots(Vec<SlotRow>),
     /// To `slot_add`.
     SlotAdded(SlotAdded),
+    /// To `audit`.
+    Audit(Audit),
+}
+
+/// Of the audit trail what was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Audit {
+    /// From the older to the newer.
+    pub entries: Vec<AuditEntry>,
+    /// With `verify`: what walking the chain came to.
+    pub verified: Option<AuditVerified>,
+}
+
+/// One thing that was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditEntry {
+    /// Its number, from 1.
+    pub seq: u64,
+    /// When.
+    pub time: Timestamp,
+    /// Who asked for it; null: the daemon did it by itself.
+    pub uid: Option<Uid>,
+    /// Its process.
+    pub pid: Option<i32>,
+    /// The systemd unit of that process.
+    pub unit: Option<String>,
+    /// What: the name of the request, or `start`, `stop`, `key_state`, `account_state`.
+    pub act: String,
+    /// To what: a key, an account, a slot.
+    pub target: Option<String>,
+    /// What came of it: `done`, the code of an error, a state.
+    pub result: String,
+    /// Why, or how.
+    pub detail: Option<String>,
+}
+
+/// What walking the audit trail's chain came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditVerified {
+    /// Is every entry there as it was written, and the anchor, where one was given?
+    pub ok: bool,
+    /// The number of the first entry that is missing, changed or out of its place.
+    pub broken_at: Option<u64>,
+    /// The oldest entry.
+    pub first: u64,
+    /// The newest entry.
+    pub last: u64,
+    /// `SEQ:HASH` of the newest, to be kept elsewhere and given as `anchor` later.
+    pub anchor: String,
+    /// Is the given anchor in the chain? Null: none was given, or its entry has left by age.
+    pub anchored: Option<bool>,
 }
 
 /// A master secret that opens the store.

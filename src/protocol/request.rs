@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{AccountName, KeyId, KeyName, LeaseId, ModelName, ProviderName, SessionName};
+use crate::id::{AccountName, KeyId, KeyName, LeaseId, ModelName, ProviderName, SessionName, Uid};
 use crate::money::Usd;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::provider::ProviderResponse;
@@ -72,6 +72,8 @@ pub enum Op {
     SlotAdd(SlotAdd),
     /// Lets a master secret open the store no more.
     SlotRemove(SlotRemove),
+    /// Who did what.
+    Audit(Audit),
 }
 
 impl Op {
@@ -102,6 +104,7 @@ impl Op {
             Op::Slots => "slots",
             Op::SlotAdd(_) => "slot_add",
             Op::SlotRemove(_) => "slot_remove",
+            Op::Audit(_) => "audit",
         }
     }
 
@@ -110,6 +113,33 @@ impl Op {
     pub fn wait(&self) -> Duration {
         if let Op::Select(select) = self { select.wait() } else { Duration::ZERO }
     }
+}
+
+/// Entries of the audit trail in one answer, at most.
+pub const AUDIT_MAX: u64 = 2000;
+
+/// Asks for the audit trail: its newest entries, or those after one.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Audit {
+    /// None that is older.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
+    /// So many, at most [`AUDIT_MAX`]; absent: 200.
+    #[serde(default)]
+    pub limit: Option<u64>,
+    /// Is the whole chain as it was written?
+    #[serde(default)]
+    pub verify: Option<bool>,
+    /// The oldest after the entry of this number, instead of the newest.
+    #[serde(default)]
+    pub after: Option<u64>,
+    /// What this user asked for.
+    #[serde(default)]
+    pub uid: Option<Uid>,
+    /// With `verify`: an end of the chain that was written down, as `SEQ:HASH`; is it in the chain still?
+    #[serde(default)]
+    pub anchor: Option<String>,
 }
 
 /// Opens the store.

@@ -14,6 +14,7 @@ mod harness;
 
 mod access;
 mod admin;
+mod audit;
 mod client;
 mod calls;
 mod crash;

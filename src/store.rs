@@ -12,6 +12,7 @@ mod backend;
 mod batch;
 mod fault;
 mod frame;
+pub(crate) mod generation;
 mod journal;
 mod ledger;
 mod manifest;
@@ -156,7 +157,13 @@ pub struct Opened {
 
 /// A store that is open, and locked against other processes. One owner uses it.
 pub struct Store {
+    /// The state directory, with the header.
+    home: PathBuf,
+    /// Where this generation's files are.
     dir: PathBuf,
+    generation: u32,
+    /// Bytes of a segment of the journal.
+    segment: u64,
     vault: Arc<Vault>,
     journal: Journal,
     backend: Box<dyn Backend>,
@@ -280,4 +287,20 @@ impl Store {
 /// The master secret is missing or wrong, or anything that was acknowledged is lost. See [`OpenError`].
 pub fn open(dir: &Path, master: &MasterSetting, encrypt: bool, environment: &Environment) -> Result<Opened, OpenError> {
     opening::open(dir, master, encrypt, environment, opening::Scale::STANDARD)
+}
+
+/// Opens a store again whose keys are known.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) fn open_again(dir: &Path, vault: Arc<Vault>, master: MasterSource) -> Result<Opened, OpenError> {
+    opening::open_again(dir, vault, master, opening::Scale::STANDARD)
+}
+
+/// Gives a store that is closed, and whose keys are known, other records.
+///
+/// # Errors
+/// The disk failed; the store is as it was.
+pub(crate) fn replace(dir: &Path, vault: &Arc<Vault>, records: Vec<Record>) -> Result<(), OpenError> {
+    generation::replace(dir, vault, records, opening::Scale::STANDARD.segment)
 }

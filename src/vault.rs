@@ -140,6 +140,7 @@ pub struct Vault {
     ledger: MacKey,
     fingerprints: MacKey,
     trail: MacKey,
+    held: SealKey,
     keys: Keys,
 }
 
@@ -159,6 +160,8 @@ impl Vault {
             // Neither is this: the trail goes on over a rotation.
             trail: MacKey::new(&*subkey(&keys.root, &store.0, "gollm audit 1")?),
             leases_before,
+            // What is sealed with it lies in memory, and on the disk within what the data key seals.
+            held: SealKey::new(&*subkey(&keys.root, &store.0, "gollm held 1")?),
             keys,
         })
     }
@@ -193,6 +196,23 @@ impl Vault {
     /// [`VaultError::Unsealable`]: it was changed, or sealed for another place or store.
     pub fn open(&self, place: &Place<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, VaultError> {
         self.values.open(&self.aad(place), sealed)
+    }
+
+    /// Seals what memory holds, and events carry: it opens after a rotation of the data key, too.
+    ///
+    /// # Errors
+    /// The system gives no random bytes.
+    pub fn seal_held(&self, name: &str, plain: &[u8]) -> Result<Vec<u8>, VaultError> {
+        self.held.seal(&framed(&[&self.store.0, b"held", name.as_bytes()]), plain)
+    }
+
+    /// Opens what [`Vault::seal_held`] made for the same name, or the first version of gollm for its memory.
+    ///
+    /// # Errors
+    /// [`VaultError::Unsealable`]: it was changed, or sealed for another name or store.
+    pub fn open_held(&self, name: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        let opened = self.held.open(&framed(&[&self.store.0, b"held", name.as_bytes()]), sealed);
+        opened.or_else(|_| self.open(&Place { tree: "secret-in-memory", key: name.as_bytes(), version: 1 }, sealed))
     }
 
     /// Twelve digits that tell secrets apart without showing them. Keyed by the store: nobody can look them up elsewhere.

@@ -10,13 +10,10 @@ use crate::id::KeyId;
 use crate::policy::KeyPolicy;
 use crate::protocol::request::KeySet;
 use crate::secret::Secret;
-use crate::vault::{Place, Vault, VaultError};
+use crate::vault::{Vault, VaultError};
 
 /// Version of the encoding of a kept secret, its first byte.
 const VERSION: u8 = 1;
-
-/// Where secrets are sealed in memory and in events.
-const TREE: &str = "secret-in-memory";
 
 /// How a secret came here.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -115,10 +112,6 @@ pub(crate) enum SafeError {
     Malformed,
 }
 
-fn place(key: &str) -> Place<'_> {
-    Place { tree: TREE, key: key.as_bytes(), version: VERSION }
-}
-
 fn decode(plain: &[u8]) -> Result<(Secret, Origin), SafeError> {
     let Some((&VERSION, body)) = plain.split_first() else {
         return Err(SafeError::Malformed);
@@ -139,7 +132,7 @@ fn encode(secret: &Secret, origin: &Origin) -> Result<Zeroizing<Vec<u8>>, SafeEr
 
 /// A secret, sealed for memory and events.
 pub(crate) fn seal(vault: &Vault, id: &KeyId, secret: &Secret, origin: &Origin) -> Result<Vec<u8>, SafeError> {
-    Ok(vault.seal(&place(&id.to_string()), &encode(secret, origin)?)?)
+    Ok(vault.seal_held(&id.to_string(), &encode(secret, origin)?)?)
 }
 
 impl Entry {
@@ -153,7 +146,7 @@ impl Entry {
 
     /// Opens the secret.
     pub(crate) fn open(&self, vault: &Vault) -> Result<Secret, SafeError> {
-        Ok(decode(&vault.open(&place(&self.name), &self.sealed)?)?.0)
+        Ok(decode(&vault.open_held(&self.name, &self.sealed)?)?.0)
     }
 }
 
@@ -169,7 +162,7 @@ impl Safe {
     /// Takes up a secret that is sealed for memory.
     pub(crate) fn put(&mut self, vault: &Vault, id: &KeyId, sealed: Vec<u8>) -> Result<(), SafeError> {
         let name = id.to_string();
-        let (secret, origin) = decode(&vault.open(&place(&name), &sealed)?)?;
+        let (secret, origin) = decode(&vault.open_held(&name, &sealed)?)?;
         let entry = Entry { name, sealed, last_four: secret.last_four(), fingerprint: vault.fingerprint(&secret), origin };
         self.entries.insert(id.clone(), Arc::new(entry));
         Ok(())
@@ -187,7 +180,7 @@ impl Safe {
         let Some(entry) = self.entries.get(id) else {
             return Ok(None);
         };
-        Ok(Some(vault.open(&place(&entry.name), &entry.sealed)?))
+        Ok(Some(vault.open_held(&entry.name, &entry.sealed)?))
     }
 
     /// Erases a secret.

@@ -21,6 +21,8 @@ pub(super) enum Step {
     Flushed,
     /// The manifest is written.
     Listed,
+    /// Another generation is about to be gone over to.
+    Switch,
 }
 
 #[cfg(not(test))]

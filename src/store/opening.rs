@@ -12,11 +12,12 @@ use crate::disk;
 use crate::environment::Environment;
 use crate::vault::header::{Header, Request, Unlocked};
 use crate::vault::kdf::Cost;
-use crate::vault::master::MasterSetting;
+use crate::vault::master::{MasterSetting, MasterSource};
 use crate::vault::{Place, Vault};
 
 use super::backend::{Backend, BackendError};
 use super::error::OpenError;
+use super::generation::{dir_of, remove_others};
 use super::journal::Journal;
 use super::ledger::{Ledger, Rows, apply, difference};
 use super::manifest::Manifest;
@@ -39,15 +40,18 @@ impl Scale {
 
 /// The files of a store.
 struct Files {
+    home: PathBuf,
     dir: PathBuf,
+    generation: u32,
     manifest: PathBuf,
     journal: PathBuf,
     sled: PathBuf,
 }
 
 impl Files {
-    fn of(dir: &Path) -> Self {
-        Self { dir: dir.to_owned(), manifest: dir.join("manifest"), journal: dir.join("journal"), sled: dir.join("sled") }
+    fn of(home: &Path, generation: u32) -> Self {
+        let dir = &dir_of(home, generation);
+        Self { home: home.to_owned(), dir: dir.to_owned(), generation, manifest: dir.join("manifest"), journal: dir.join("journal"), sled: dir.join("sled") }
     }
 
     /// Whether there is anything but a header.
@@ -65,12 +69,12 @@ impl Files {
 }
 
 pub(super) fn open(dir: &Path, master: &MasterSetting, encrypt: bool, environment: &Environment, scale: Scale) -> Result<Opened, OpenError> {
-    let files = Files::of(dir);
     let io_error = |cause| OpenError::Io { path: dir.to_owned(), cause };
-    disk::private_dir(dir).map_err(io_error)?;
-    let lock = disk::lock(&dir.join("lock")).map_err(io_error)?.ok_or_else(|| OpenError::InUse { dir: dir.to_owned() })?;
+    let lock = locked(dir)?;
     let request = Request { dir, setting: master, encrypt, environment, ring: &crate::vault::keyring::RING, cost: scale.cost };
-    match Header::read(dir)? {
+    let header = Header::read(dir)?;
+    let files = Files::of(dir, header.as_ref().map_or(0, |header| header.generation));
+    match header {
         Some(header) if header.ready => load(&files, header.unlock(&request)?, lock, scale),
         None if files.any() => Err(OpenError::Damaged { path: dir.join("header"), what: "it is missing, and the keys of the store with it" }),
         _ => {
@@ -78,6 +82,18 @@ pub(super) fn open(dir: &Path, master: &MasterSetting, encrypt: bool, environmen
             create(&files, &request, lock, scale)
         }
     }
+}
+
+fn locked(dir: &Path) -> Result<File, OpenError> {
+    let io_error = |cause| OpenError::Io { path: dir.to_owned(), cause };
+    disk::private_dir(dir).map_err(io_error)?;
+    disk::lock(&dir.join("lock")).map_err(io_error)?.ok_or_else(|| OpenError::InUse { dir: dir.to_owned() })
+}
+
+pub(super) fn open_again(dir: &Path, vault: Arc<Vault>, source: MasterSource, scale: Scale) -> Result<Opened, OpenError> {
+    let lock = locked(dir)?;
+    let header = Header::read(dir)?.ok_or_else(|| OpenError::Damaged { path: dir.join("header"), what: "it is missing" })?;
+    load_with(&Files::of(dir, header.generation), vault, source, Vec::new(), lock, scale)
 }
 
 fn create(files: &Files, request: &Request<'_>, lock: File, scale: Scale) -> Result<Opened, OpenError> {
@@ -92,7 +108,10 @@ fn create(files: &Files, request: &Request<'_>, lock: File, scale: Scale) -> Res
     backend.sync().map_err(|why| backend_error(files, why))?;
     let journal = Journal::create(&files.journal, scale.segment, &vault)?;
     let store = Store {
+        home: files.home.clone(),
         dir: files.dir.clone(),
+        generation: files.generation,
+        segment: scale.segment,
         vault: Arc::clone(&vault),
         journal,
         backend: Box::new(backend),
@@ -108,8 +127,18 @@ fn create(files: &Files, request: &Request<'_>, lock: File, scale: Scale) -> Res
 }
 
 fn load(files: &Files, unlocked: Unlocked, lock: File, scale: Scale) -> Result<Opened, OpenError> {
-    let Unlocked { vault, source, mut warnings } = unlocked;
-    let vault = Arc::new(vault);
+    let Unlocked { vault, source, warnings } = unlocked;
+    load_with(files, Arc::new(vault), source, warnings, lock, scale)
+}
+
+fn load_with(
+    files: &Files,
+    vault: Arc<Vault>,
+    source: MasterSource,
+    mut warnings: Vec<String>,
+    lock: File,
+    scale: Scale,
+) -> Result<Opened, OpenError> {
     let manifest = read_manifest(files, &vault)?;
     let replay = replay(&files.journal, &vault, manifest.journal)?;
     let mut backend = Sled::open(&files.sled).map_err(|why| backend_error(files, why))?;
@@ -129,7 +158,10 @@ fn load(files: &Files, unlocked: Unlocked, lock: File, scale: Scale) -> Result<O
     let since_checkpoint = events.iter().map(|events| u64::try_from(super::frame::length(events.len())).unwrap_or(0)).sum();
     let journal = Journal::resume(&files.journal, scale.segment, &vault, replay.end)?;
     let store = Store {
+        home: files.home.clone(),
         dir: files.dir.clone(),
+        generation: files.generation,
+        segment: scale.segment,
         vault: Arc::clone(&vault),
         journal,
         backend: Box::new(backend),
@@ -140,6 +172,7 @@ fn load(files: &Files, unlocked: Unlocked, lock: File, scale: Scale) -> Result<O
         _lock: lock,
     };
     store.write_manifest()?;
+    remove_others(&files.home, files.generation).map_err(|cause| OpenError::Io { path: files.home.clone(), cause })?;
     Ok(Opened { store, vault, records, unreadable, events, fresh: false, master: source, warnings })
 }
 

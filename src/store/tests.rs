@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod generation;
 mod journal;
 mod model;
 mod scene;

@@ -1,0 +1,215 @@
+//! Another generation of a store's files: the same records under other keys, built beside the files in use, which stay as they
+//! are until the header names the new ones. Whatever ends before that leaves rubbish that the next start removes.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use crate::disk;
+use crate::vault::header::Header;
+use crate::vault::{Place, Vault};
+
+use super::backend::{Backend, BackendError};
+use super::batch::Row;
+use super::error::OpenError;
+use super::fault::{Step, reach};
+use super::journal::Journal;
+use super::ledger::{Ledger, Rows, difference};
+use super::manifest::Manifest;
+use super::sled::Sled;
+use super::{Record, SEALED, Store, Tree};
+
+/// Rows that one step seals anew.
+const STEP: usize = 256;
+
+/// Where the files of a generation are, below the state directory. The first ones lie in it.
+pub(super) fn dir_of(home: &Path, generation: u32) -> PathBuf {
+    if generation == 0 { home.to_owned() } else { home.join(format!("generation-{generation}")) }
+}
+
+/// Removes what other generations have left.
+pub(super) fn remove_others(home: &Path, generation: u32) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(home)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let is_one = name.to_str().is_some_and(|name| name.starts_with("generation-"));
+        if is_one && entry.path() != dir_of(home, generation) {
+            disk::remove_dir(&entry.path())?;
+        }
+    }
+    if generation > 0 {
+        disk::remove(&home.join("manifest"))?;
+        disk::remove_dir(&home.join("journal"))?;
+        disk::remove_dir(&home.join("sled"))?;
+    }
+    Ok(())
+}
+
+/// A generation that is being built.
+pub(crate) struct Next {
+    number: u32,
+    dir: PathBuf,
+    vault: Arc<Vault>,
+    backend: Sled,
+    ledger: Ledger,
+    /// What the store held when it was begun, and how far that is copied.
+    rows: Rows,
+    copied: Vec<(Tree, Vec<u8>)>,
+}
+
+impl Next {
+    fn begin(home: &Path, number: u32, vault: Arc<Vault>, rows: Rows) -> Result<Self, OpenError> {
+        let dir = dir_of(home, number);
+        let io = |cause| OpenError::Io { path: dir.clone(), cause };
+        disk::remove_dir(&dir).map_err(io)?;
+        disk::private_dir(&dir).map_err(io)?;
+        let backend = Sled::open(&dir.join("sled")).map_err(|why| failed(&dir, why))?;
+        let mut left: Vec<(Tree, Vec<u8>)> = rows.keys().cloned().collect();
+        left.reverse();
+        Ok(Self { number, dir, vault, backend, ledger: Ledger::default(), rows, copied: left })
+    }
+
+    /// Seals rows anew and applies them; a value that does not open is left out, and told.
+    fn apply(&mut self, from: &Vault, rows: &[Row]) -> Result<Vec<(Tree, Vec<u8>)>, OpenError> {
+        let (mut sealed, mut lost) = (Vec::with_capacity(rows.len()), Vec::new());
+        for row in rows {
+            let place = Place { tree: row.tree.name(), key: &row.key, version: SEALED };
+            let plain = row.value.as_ref().map(|value| from.open(&place, value)).transpose();
+            match plain {
+                Ok(plain) => sealed.push((row.tree, row.key.clone(), plain)),
+                Err(_) => lost.push((row.tree, row.key.clone())),
+            }
+        }
+        self.put(&sealed)?;
+        Ok(lost)
+    }
+
+    fn put(&mut self, rows: &[(Tree, Vec<u8>, Option<Zeroizing<Vec<u8>>>)]) -> Result<(), OpenError> {
+        let mut sealed = Vec::with_capacity(rows.len());
+        for (tree, key, plain) in rows {
+            let place = Place { tree: tree.name(), key, version: SEALED };
+            let value = plain.as_ref().map(|plain| self.vault.seal(&place, plain)).transpose()?;
+            if let Some(old) = self.backend.read(*tree, key).map_err(|why| failed(&self.dir, why))? {
+                self.ledger.take(&self.vault, *tree, key, &old);
+            }
+            if let Some(new) = &value {
+                self.ledger.add(&self.vault, *tree, key, new);
+            }
+            sealed.push(Row { tree: *tree, key: key.clone(), value });
+        }
+        self.backend.apply(0, &sealed).map_err(|why| failed(&self.dir, why))
+    }
+
+    /// Copies some more; `true` when all is copied.
+    fn step(&mut self, from: &Vault) -> Result<bool, OpenError> {
+        let start = self.copied.len().saturating_sub(STEP);
+        let some: Vec<Row> = self
+            .copied
+            .drain(start..)
+            .filter_map(|(tree, key)| {
+                let value = self.rows.get(&(tree, key.clone())).cloned()?;
+                Some(Row { tree, key, value: Some(value) })
+            })
+            .collect();
+        self.apply(from, &some)?;
+        Ok(self.copied.is_empty())
+    }
+
+    /// Puts everything on the disk, with an empty journal.
+    fn seal_off(&mut self, segment: u64) -> Result<Journal, OpenError> {
+        let io = |cause| OpenError::Io { path: self.dir.clone(), cause };
+        self.backend.sync().map_err(|why| failed(&self.dir, why))?;
+        let path = self.dir.join("journal");
+        disk::private_dir(&path).map_err(io)?;
+        let journal = Journal::create(&path, segment, &self.vault)?;
+        let manifest = Manifest { epoch: 0, ledger: self.ledger.clone(), journal: journal.last() };
+        manifest.write(&self.dir.join("manifest"), &self.vault).map_err(io)?;
+        disk::sync_dir(&self.dir).map_err(io)?;
+        Ok(journal)
+    }
+}
+
+impl Store {
+    /// Begins a generation under a new data key. What is decided meanwhile goes on into the files in use; until the end no
+    /// checkpoint may come in between but the one before [`Store::rekeyed`].
+    ///
+    /// # Errors
+    /// The disk failed; nothing was changed.
+    pub(crate) fn rekey(&self) -> Result<Next, OpenError> {
+        let vault = Arc::new(self.vault.rotated()?);
+        let (_, rows) = self.backend.load().map_err(|why| failed(&self.dir, why))?;
+        Next::begin(&self.home, self.generation.saturating_add(1), vault, rows)
+    }
+
+    /// Copies some more into the next generation; `true` when all is copied.
+    ///
+    /// # Errors
+    /// The disk failed; the files in use are as they were.
+    pub(crate) fn rekey_step(&self, next: &mut Next) -> Result<bool, OpenError> {
+        next.step(&self.vault)
+    }
+
+    /// Goes over to the next generation: to be called right after a checkpoint. From then on the vault is another one.
+    ///
+    /// # Errors
+    /// The disk failed; the files in use are as they were.
+    pub(crate) fn rekeyed(&mut self, mut next: Next) -> Result<Arc<Vault>, OpenError> {
+        let outstanding = || OpenError::Io { path: self.dir.clone(), cause: std::io::Error::other("a checkpoint is outstanding") };
+        if self.pending.is_some() || self.since_checkpoint > 0 {
+            return Err(outstanding());
+        }
+        while !next.step(&self.vault)? {}
+        let (_, now) = self.backend.load().map_err(|why| failed(&self.dir, why))?;
+        let changed = difference(&next.rows, &now);
+        next.apply(&self.vault, &changed)?;
+        let journal = next.seal_off(self.segment)?;
+        reach(Step::Switch).map_err(|cause| OpenError::Io { path: self.home.clone(), cause })?;
+        let header = Header::read(&self.home)?.ok_or_else(|| OpenError::Damaged { path: self.home.join("header"), what: "it is missing" })?;
+        header.switch(&self.home, &next.vault, next.number)?;
+        self.dir = next.dir;
+        self.vault = Arc::clone(&next.vault);
+        (self.journal, self.backend, self.ledger, self.epoch) = (journal, Box::new(next.backend), next.ledger, 0);
+        (self.pending, self.since_checkpoint, self.generation) = (None, 0, next.number);
+        // The next start tries again.
+        drop(remove_others(&self.home, self.generation));
+        Ok(Arc::clone(&self.vault))
+    }
+
+    /// All records, opened, as of the last checkpoint.
+    ///
+    /// # Errors
+    /// The disk failed, or a value can't be opened.
+    pub(crate) fn records(&self) -> Result<Vec<Record>, OpenError> {
+        let (_, rows) = self.backend.load().map_err(|why| failed(&self.dir, why))?;
+        let open = |((tree, key), sealed): ((Tree, Vec<u8>), Vec<u8>)| {
+            let place = Place { tree: tree.name(), key: &key, version: SEALED };
+            let value = self.vault.open(&place, &sealed)?;
+            Ok(Record { tree, key, value })
+        };
+        rows.into_iter().map(open).collect()
+    }
+}
+
+/// Gives the store in `home`, which is closed, other records. Its keys and slots stay.
+///
+/// # Errors
+/// The disk failed; the store is as it was.
+pub(crate) fn replace(home: &Path, vault: &Arc<Vault>, records: Vec<Record>, segment: u64) -> Result<(), OpenError> {
+    let header = Header::read(home)?.ok_or_else(|| OpenError::Damaged { path: home.join("header"), what: "it is missing" })?;
+    let mut next = Next::begin(home, header.generation.saturating_add(1), Arc::clone(vault), Rows::new())?;
+    let rows: Vec<_> = records.into_iter().map(|record| (record.tree, record.key, Some(record.value))).collect();
+    for some in rows.chunks(STEP) {
+        next.put(some)?;
+    }
+    drop(next.seal_off(segment)?);
+    header.switch(home, vault, next.number)?;
+    Ok(())
+}
+
+fn failed(dir: &Path, why: BackendError) -> OpenError {
+    match why {
+        BackendError::Io(cause) => OpenError::Io { path: dir.to_owned(), cause },
+        BackendError::Corrupt(why) => OpenError::Backend { path: dir.to_owned(), why },
+    }
+}

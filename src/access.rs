@@ -256,6 +256,11 @@ const fn needed(op: &Op) -> Role {
         | Op::SlotAdd(_)
         | Op::SlotRemove(_)
         | Op::Audit(_)
+        | Op::Rekey
+        | Op::Backup(_)
+        | Op::BackupPart(_)
+        | Op::RestorePart(_)
+        | Op::Restore(_)
         | Op::Access(_) | Op::Validate(_) | Op::KeySet(_) | Op::KeyRemove(_) | Op::KeyEnable(_) | Op::KeyDisable(_) | Op::Reload => Role::Admin,
     }
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::Uid;
 use crate::time::Timestamp;
 use crate::vault::Vault;
-use crate::vault::text::hex;
+use crate::protocol::bytes::hex;
 
 /// Version of the encoding of an entry, its first byte.
 const VERSION: u8 = 1;

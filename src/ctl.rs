@@ -5,6 +5,7 @@
 mod access;
 mod args;
 mod audit;
+mod backup;
 mod config;
 mod console;
 mod daemon;
@@ -81,6 +82,9 @@ fn run(command: Command, console: &mut Console<'_>) -> Result<(), Failure> {
         Command::Health => health::run(console),
         Command::Whoami => whoami::run(console),
         Command::Access(access) => access.run(console),
+        Command::Backup(backup) => backup.run(console),
+        Command::Restore(restore) => restore.run(console),
+        Command::Rekey => backup::rekey(console),
         Command::Audit(audit) => audit.run(console),
         Command::Providers(providers) => providers.run(console),
         Command::Prices(prices) => prices.run(console),

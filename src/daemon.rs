@@ -12,6 +12,7 @@ mod background;
 mod bounds;
 mod checker;
 mod connection;
+mod copies;
 mod front;
 mod journal;
 mod leasing;

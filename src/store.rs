@@ -13,6 +13,7 @@ mod batch;
 mod fault;
 mod frame;
 pub(crate) mod generation;
+pub(crate) mod image;
 mod journal;
 mod ledger;
 mod manifest;

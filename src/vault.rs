@@ -4,6 +4,7 @@ pub mod kdf;
 pub mod keyring;
 pub mod master;
 pub(crate) mod cipher;
+pub(crate) mod envelope;
 pub(crate) mod header;
 pub(crate) mod keys;
 mod recovery;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use crate::environment::Environment;
+use crate::protocol::bytes::hex;
 use crate::secret::Secret;
 
 use cipher::{Key, MacKey, SealKey, framed, subkey};
@@ -34,7 +36,7 @@ pub struct StoreId(pub(crate) [u8; 16]);
 
 impl fmt::Display for StoreId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&text::hex(&self.0))
+        f.write_str(&hex(&self.0))
     }
 }
 
@@ -219,7 +221,7 @@ impl Vault {
     #[must_use]
     pub fn fingerprint(&self, secret: &Secret) -> String {
         let hash = self.fingerprints.of(&[b"secret", secret.expose().as_bytes()]);
-        text::hex(hash.first_chunk::<6>().map_or(&[], |start| start.as_slice()))
+        hex(hash.first_chunk::<6>().map_or(&[], |start| start.as_slice()))
     }
 
     /// Seals `plain` into text for others to keep: A-Z, a-z, 0-9, `-` and `_`, four characters for three bytes of `plain` and 28 more.

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
-use crate::ctl::{audit, config, exec, explain, key, keys, master, pages, prices, providers, report, select, stats, status, validate};
+use crate::ctl::{audit, backup, config, exec, explain, key, keys, master, pages, prices, providers, report, select, stats, status, validate};
 use crate::id::KeyId;
 
 const AFTER_HELP: &str = "\
@@ -80,6 +80,12 @@ pub(crate) enum Command {
     Unlock,
     Passwd(master::Passwd),
     Slot(master::Slot),
+    /// Seal everything under a new data key
+    ///
+    /// The daemon goes on meanwhile, and may be killed at any moment. Passwords and slots stay.
+    Rekey,
+    Backup(backup::Backup),
+    Restore(backup::Restore),
     /// Let the daemon read its configuration again
     ///
     /// A file with a mistake in it changes nothing: the daemon goes on with what it has, and says what is wrong.

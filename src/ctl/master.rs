@@ -259,13 +259,13 @@ impl Kind {
 
 /// Where passwords are typed, or piped in, a line each.
 #[derive(Default)]
-struct Entry {
+pub(crate) struct Entry {
     repeats: bool,
 }
 
 impl Entry {
     /// One that is there.
-    fn password(&mut self, what: &str) -> Result<Password, Failure> {
+    pub(crate) fn password(&mut self, what: &str) -> Result<Password, Failure> {
         let stdin = io::stdin();
         let text = if stdin.is_terminal() {
             self.repeats = true;
@@ -277,7 +277,7 @@ impl Entry {
     }
 
     /// A new one, which a person types twice.
-    fn new_password(&mut self, what: &str) -> Result<Password, Failure> {
+    pub(crate) fn new_password(&mut self, what: &str) -> Result<Password, Failure> {
         let first = self.password(what)?.into_text();
         if self.repeats {
             let second = self.password(&format!("{what}, again"))?.into_text();

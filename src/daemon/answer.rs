@@ -13,7 +13,7 @@ use crate::catalogue;
 use crate::daemon::leasing::Held;
 use crate::daemon::front::Front;
 use crate::daemon::state::{Durable, Shared, TICK_AWAITED};
-use crate::daemon::{admin, checker, leasing, locking, status, trail};
+use crate::daemon::{admin, checker, copies, leasing, locking, status, trail};
 use crate::endpoint::listen::{Cgroup, Peer};
 use crate::id::KeyId;
 use crate::platform;
@@ -155,6 +155,11 @@ pub(crate) fn answer(front: &Arc<Front>, asker: &Asker, op: Op) -> Answer {
             let span = request.for_ms.map(Duration::from_millis);
             admin::act(shared, asker, "key_disable", &id, |core| core.decide(shared, |broker, moment| broker.key_disable(&id, span, moment)))
         }
+        Op::Rekey => to_the_end(copies::rekey(Arc::clone(front), asker.clone())),
+        Op::Backup(request) => to_the_end(copies::backup(Arc::clone(front), asker.clone(), request)),
+        Op::BackupPart(request) => Answer::of(copies::part(shared, request)),
+        Op::RestorePart(request) => Answer::of(copies::take_part(shared, request)),
+        Op::Restore(request) => to_the_end(copies::restore(Arc::clone(front), asker.clone(), request)),
         Op::Audit(request) => {
             let shared = Arc::clone(shared);
             off_thread(move || trail::answer(&shared, &request))

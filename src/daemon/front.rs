@@ -9,6 +9,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 
 use crate::daemon::bounds::{Connections, Denials};
+use crate::daemon::copies::Copies;
 use crate::daemon::state::Shared;
 use crate::daemon::{checker, journal, start::StartError};
 use crate::endpoint::Endpoint;
@@ -24,6 +25,8 @@ pub(crate) struct Desk {
     pub(crate) of_users: Connections,
     /// What the log was told of what is refused.
     pub(crate) denials: Denials,
+    /// Backups on their way through the socket.
+    pub(crate) copies: Copies,
     /// Passwords that did not open the store since it was open last.
     pub(crate) refused_unlocks: AtomicU64,
     /// Bytes of unfinished messages, over all connections.
@@ -50,6 +53,7 @@ impl Desk {
             connections: AtomicU64::new(0),
             of_users: Connections::default(),
             denials: Denials::default(),
+            copies: Copies::default(),
             refused_unlocks: AtomicU64::new(0),
             unfinished: AtomicUsize::new(0),
             access_version: AtomicU64::new(0),

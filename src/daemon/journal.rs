@@ -5,13 +5,14 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::broker::Shelf;
 use crate::daemon::observe::{self, States};
-use crate::daemon::state::{Core, Shared, Sleep, Waiters};
+use crate::daemon::state::{Core, Order, Shared, Sleep, Waiters};
 use crate::event::{self, Event};
 use crate::store::error::AppendError;
+use crate::store::generation::Next;
 use crate::store::{Change, Store, Tree};
 use crate::time::Steady;
 use crate::time::clock::Clock;
@@ -70,6 +71,8 @@ struct Writer {
     states: States,
     /// The end of the audit trail that the log was told of last.
     anchored: u64,
+    /// Another data key that is on its way.
+    rekeying: Option<(Next, oneshot::Sender<Result<(), String>>)>,
 }
 
 /// Writes until it is told to stop; then brings the store up to date and closes it.
@@ -78,17 +81,19 @@ struct Writer {
 /// The last checkpoint or the close failed: what was acknowledged is in the journal, and the next start replays it.
 pub(crate) fn run(shared: Arc<Shared>, store: Store, tell: mpsc::Sender<Told>) -> Result<(), String> {
     let last_checkpoint = shared.clock.now().steady;
-    let mut writer = Writer { shared, store, tell, batch: Vec::new(), taken: 0, last_checkpoint, changed: true, states: States::default(), anchored: 0 };
+    let mut writer = Writer { shared, store, tell, batch: Vec::new(), taken: 0, last_checkpoint, changed: true, states: States::default(), anchored: 0, rekeying: None };
     // What the journal told and what a crash may have lost is brought into the store before anything new.
     writer.checkpoint(false);
     loop {
-        let (waiters, stop) = writer.take();
+        let (waiters, orders, stop) = writer.take();
         let awaited = !waiters.is_empty();
         writer.write(waiters);
         if stop {
             return writer.close();
         }
-        if writer.batch.is_empty() && writer.checkpoint_due(awaited) {
+        orders.into_iter().for_each(|order| writer.obey(order));
+        writer.rekey_on();
+        if writer.batch.is_empty() && writer.rekeying.is_none() && writer.checkpoint_due(awaited) {
             writer.checkpoint(false);
         }
     }
@@ -107,10 +112,10 @@ pub(crate) async fn tell(mut told: mpsc::Receiver<Told>) {
 
 impl Writer {
     /// Waits for something to write and takes it.
-    fn take(&mut self) -> (Waiters, bool) {
+    fn take(&mut self) -> (Waiters, Vec<Order>, bool) {
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
-        while core.waiters.is_empty() && !core.stop {
+        while core.waiters.is_empty() && core.orders.is_empty() && self.rekeying.is_none() && !core.stop {
             let pending = !self.batch.is_empty() || core.broker.events_waiting() > 0;
             let (limit, sleep) = match (core.failing.is_some(), pending) {
                 (true, _) => (RETRY, Sleep::UntilAwaited),
@@ -126,7 +131,7 @@ impl Writer {
             }
         }
         self.take_events(&mut core);
-        (std::mem::take(&mut core.waiters), core.stop)
+        (std::mem::take(&mut core.waiters), std::mem::take(&mut core.orders), core.stop)
     }
 
     fn take_events(&mut self, core: &mut Core) {
@@ -250,6 +255,40 @@ impl Writer {
             }
         }
         changes
+    }
+
+    /// Does what it was asked for beside writing. Whoever asked may be gone.
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Records(answer) => {
+                let records = self.checkpointed().and_then(|()| self.store.records().map_err(|why| why.to_string()));
+                drop(answer.send(records));
+            }
+            Order::Rekey(answer) if self.rekeying.is_some() => drop(answer.send(Err("another data key is on its way already".to_owned()))),
+            Order::Rekey(answer) => match self.store.rekey() {
+                Ok(next) => self.rekeying = Some((next, answer)),
+                Err(why) => drop(answer.send(Err(why.to_string()))),
+            },
+        }
+    }
+
+    /// A step towards another data key: between two of them everything else has its turn.
+    fn rekey_on(&mut self) {
+        let Some((mut next, answer)) = self.rekeying.take() else { return };
+        match self.store.rekey_step(&mut next) {
+            Ok(false) => self.rekeying = Some((next, answer)),
+            Ok(true) => {
+                let done = self.checkpointed().and_then(|()| self.store.rekeyed(next).map_err(|why| why.to_string()));
+                drop(answer.send(done.map(|vault| self.shared.set_vault(vault))));
+            }
+            Err(why) => drop(answer.send(Err(why.to_string()))),
+        }
+    }
+
+    /// Brings the store up to date, whatever is due.
+    fn checkpointed(&mut self) -> Result<(), String> {
+        self.checkpoint(false);
+        self.shared.lock().failing.clone().map_or(Ok(()), Err)
     }
 
     fn close(mut self) -> Result<(), String> {

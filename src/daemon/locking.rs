@@ -84,12 +84,12 @@ fn refusal(why: &StartError) -> ErrorReply {
     }
 }
 
-fn internal(act: &str, why: &dyn std::fmt::Display) -> ErrorReply {
+pub(crate) fn internal(act: &str, why: &dyn std::fmt::Display) -> ErrorReply {
     tracing::error!(act, error = %why, "what an admin asked for failed");
     ErrorReply::new(ErrorCode::Internal, format!("`{act}` failed; the daemon's log says why"))
 }
 
-fn vault_refusal(act: &str, why: &VaultError) -> ErrorReply {
+pub(crate) fn vault_refusal(act: &str, why: &VaultError) -> ErrorReply {
     match why {
         VaultError::WrongPassword { .. } => {
             tracing::warn!(act, "a wrong master password was given");
@@ -154,7 +154,7 @@ pub(crate) async fn slot_add(front: Arc<Front>, asker: Asker, request: SlotAdd) 
     })
 }
 
-fn bad(why: &str) -> Reply {
+pub(crate) fn bad(why: &str) -> Reply {
     Reply::Error(ErrorReply::new(ErrorCode::BadRequest, why))
 }
 

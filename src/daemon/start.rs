@@ -217,9 +217,14 @@ pub(super) fn start(options: &Options, environment: Environment) -> Result<Start
 
 /// Opens the store of a daemon that is locked, with the configuration as it is now.
 pub(super) fn open_again(desk: &Arc<Desk>, setting: &MasterSetting) -> Result<(Arc<Shared>, Store), StartError> {
+    open_with(desk, |settings| store::open(&desk.state_dir, setting, settings.encrypt_keys, &desk.environment))
+}
+
+/// Opens the store as `open` does it, with the configuration as it is now.
+pub(super) fn open_with(desk: &Arc<Desk>, open: impl FnOnce(&Settings) -> Result<Opened, OpenError>) -> Result<(Arc<Shared>, Store), StartError> {
     let mut settings = config::load(desk.file.as_deref(), &desk.environment)?;
     let fetched = std::mem::take(&mut settings.fetched);
-    let opened = store::open(&desk.state_dir, setting, settings.encrypt_keys, &desk.environment)?;
+    let opened = open(&settings)?;
     shared_of(desk, opened, settings, &fetched)
 }
 

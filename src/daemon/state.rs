@@ -19,6 +19,7 @@ use crate::event::Event;
 use crate::id::KeyId;
 use crate::probe::Prober;
 use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::store::Record;
 use crate::store::error::OpenError;
 use crate::time::clock::{Clock, SystemClock};
 use crate::time::Steady;
@@ -42,6 +43,14 @@ const STATISTICS_AT_ONCE: usize = 2;
 
 /// Live checks that `validate` makes at a time.
 const CHECKS_AT_ONCE: usize = 4;
+
+/// What the journal's thread is asked to do, since it alone has the store.
+pub(crate) enum Order {
+    /// All records as they are at one moment.
+    Records(oneshot::Sender<Result<Vec<Record>, String>>),
+    /// Another data key.
+    Rekey(oneshot::Sender<Result<(), String>>),
+}
 
 /// How far the daemon is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +77,8 @@ pub(crate) struct Core {
     pub(crate) backlog: usize,
     /// Secrets that changed since the last checkpoint.
     pub(crate) secrets_changed: Vec<KeyId>,
+    /// What the journal's thread is to do beside writing.
+    pub(crate) orders: Vec<Order>,
     pub(crate) stop: bool,
     /// The daemon ends: nobody waits for a key any more.
     pub(crate) closing: bool,
@@ -197,8 +208,7 @@ impl Core {
         if !live.settings.audit_logging || shared.locked.is_some() {
             return;
         }
-        let bounds = Bounds { entries: live.settings.audit.max_entries, age: live.settings.audit.keep };
-        match self.trail.append(&shared.vault(), entry, bounds) {
+        match self.trail.append(&shared.vault(), entry, shared.bounds()) {
             Some(link) => self.broker.pass_on(Event::Audited(link.to_bytes())),
             None => tracing::error!(act = entry.act, "an entry is too long for the audit trail"),
         }
@@ -223,7 +233,7 @@ impl Core {
 
     /// Wakes the journal's thread where it sleeps and something waits for it.
     pub(crate) fn wake_journal(&mut self, shared: &Shared) {
-        let awaited = self.stop || !self.waiters.is_empty();
+        let awaited = self.stop || !self.waiters.is_empty() || !self.orders.is_empty();
         let due = match self.journal {
             Sleep::None => false,
             Sleep::UntilAwaited => awaited,
@@ -271,6 +281,7 @@ impl Shared {
                 failing: None,
                 backlog: 0,
                 secrets_changed: Vec::new(),
+                orders: Vec::new(),
                 stop: false,
                 closing: false,
                 queue: HashMap::new(),
@@ -302,6 +313,31 @@ impl Shared {
         let vault = Arc::new(Vault::of_nothing().map_err(OpenError::Vault)?);
         let shared = Self::new(desk, Beginning { broker, safe: Safe::default(), trail: Trail::default(), clock, vault, master, live });
         Ok(Self { locked: Some(why), ..shared })
+    }
+
+    /// Lets the journal's thread do something, and waits for it.
+    pub(crate) async fn ordered<T>(&self, order: impl FnOnce(oneshot::Sender<Result<T, String>>) -> Order) -> Result<T, String> {
+        let (answer, answered) = oneshot::channel();
+        {
+            let mut core = self.lock();
+            if core.stop {
+                return Err("the daemon is stopping, or is being locked".to_owned());
+            }
+            core.orders.push(order(answer));
+            core.wake_journal(self);
+        }
+        answered.await.unwrap_or_else(|_| Err("the daemon is stopping, or is being locked".to_owned()))
+    }
+
+    /// How much of the audit trail is kept.
+    pub(crate) fn bounds(&self) -> Bounds {
+        let audit = self.live().settings.audit;
+        Bounds { entries: audit.max_entries, age: audit.keep }
+    }
+
+    /// From now on another key seals.
+    pub(crate) fn set_vault(&self, vault: Arc<Vault>) {
+        *self.vault.write().unwrap_or_else(PoisonError::into_inner) = vault;
     }
 
     /// What seals and opens now.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{AccountName, KeyName, LeaseId, ModelName, ProviderName, Uid};
 use crate::money::Usd;
+use crate::protocol::bytes::Bytes;
 use crate::protocol::error::ErrorReply;
 use crate::protocol::explanation::Explanation;
 use crate::protocol::outcome::Outcome;
@@ -57,6 +58,47 @@ pub enum Reply {
     SlotAdded(SlotAdded),
     /// To `audit`.
     Audit(Audit),
+    /// To `backup`.
+    Backup(BackupMade),
+    /// To `backup_part`.
+    BackupPart(BackupPiece),
+    /// To `restore`.
+    Restored(Restored),
+}
+
+/// A backup that the daemon holds, until it is read, or another one is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupMade {
+    /// Its name in `backup_part`.
+    pub backup: u64,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// A piece of a backup.
+#[derive(Serialize, Deserialize)]
+pub struct BackupPiece {
+    /// The piece.
+    pub data: Bytes,
+    /// Is it the last one? Then the daemon holds the backup no more.
+    pub last: bool,
+}
+
+/// What a backup holds, or held that was restored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restored {
+    /// The store that it is of.
+    pub store: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// By which version of gollm.
+    pub version: String,
+    /// Records in it.
+    pub records: u64,
+    /// Secrets among them.
+    pub secrets: u64,
+    /// Does the store hold it now?
+    pub replaced: bool,
 }
 
 /// Of the audit trail what was asked for.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{AccountName, KeyId, KeyName, LeaseId, ModelName, ProviderName, SessionName, Uid};
 use crate::money::Usd;
+use crate::protocol::bytes::Bytes;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::provider::ProviderResponse;
 use crate::protocol::strategy::Strategy;
@@ -74,6 +75,16 @@ pub enum Op {
     SlotRemove(SlotRemove),
     /// Who did what.
     Audit(Audit),
+    /// Seals everything under a new data key.
+    Rekey,
+    /// Makes a backup, which the daemon holds until it is read.
+    Backup(Backup),
+    /// Reads a piece of it.
+    BackupPart(BackupPart),
+    /// Hands in a piece of a backup that is to be restored.
+    RestorePart(RestorePart),
+    /// Puts what was handed in in the place of all that the store holds.
+    Restore(Restore),
 }
 
 impl Op {
@@ -105,6 +116,11 @@ impl Op {
             Op::SlotAdd(_) => "slot_add",
             Op::SlotRemove(_) => "slot_remove",
             Op::Audit(_) => "audit",
+            Op::Rekey => "rekey",
+            Op::Backup(_) => "backup",
+            Op::BackupPart(_) => "backup_part",
+            Op::RestorePart(_) => "restore_part",
+            Op::Restore(_) => "restore",
         }
     }
 
@@ -113,6 +129,49 @@ impl Op {
     pub fn wait(&self) -> Duration {
         if let Op::Select(select) = self { select.wait() } else { Duration::ZERO }
     }
+}
+
+/// Bytes of a backup in one message, at most.
+pub const PART_MAX: usize = 384 * 1024;
+
+/// Makes a backup.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Backup {
+    /// What opens it; absent: every master secret of the store that a person may know.
+    #[serde(default)]
+    pub passphrase: Option<Password>,
+}
+
+/// Reads a piece of a backup.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackupPart {
+    /// Which backup, as `backup` named it.
+    pub backup: u64,
+    /// Where the piece begins.
+    pub offset: u64,
+}
+
+/// Hands in a piece of a backup.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RestorePart {
+    /// Where the piece begins; 0 begins anew.
+    pub offset: u64,
+    /// The piece, at most [`PART_MAX`] bytes.
+    pub data: Bytes,
+}
+
+/// Restores what was handed in.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Restore {
+    /// The passphrase, or a master secret of the store that the backup is of.
+    pub password: Password,
+    /// Only say what it holds.
+    #[serde(default)]
+    pub check: Option<bool>,
 }
 
 /// Entries of the audit trail in one answer, at most.

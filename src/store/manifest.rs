@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::disk;
 use crate::vault::Vault;
-use crate::vault::text::{hex, unhex, unhex_array};
+use crate::protocol::bytes::{hex, unhex, unhex_array};
 
 use super::Tree;
 use super::frame::Link;

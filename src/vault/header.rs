@@ -14,7 +14,7 @@ use super::keyring::Ring;
 use super::keys::Keys;
 use super::master::{self, Found, MasterSetting, MasterSource};
 use super::slot::{Slot, Tried};
-use super::text::{hex, unhex, unhex_array};
+use crate::protocol::bytes::{hex, unhex, unhex_array};
 use super::{StoreId, Vault, VaultError};
 
 const VERSION: u32 = 2;

@@ -10,7 +10,7 @@ use crate::disk;
 use crate::environment::Environment;
 
 use super::keyring::{Ring, RingFault};
-use super::text::hex;
+use crate::protocol::bytes::hex;
 use super::{StoreId, VaultError, cipher};
 
 /// Longest master secret, in bytes.

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 use super::cipher::{self, Key, SealKey, framed, subkey};
 use super::kdf::{self, Cost};
 use super::master::MasterSource;
-use super::text::{hex, unhex, unhex_array};
+use crate::protocol::bytes::{hex, unhex, unhex_array};
 use super::{StoreId, VaultError, recovery};
 
 /// A slot as it stands in the header, its bytes in hexadecimal.

@@ -80,6 +80,9 @@ pub enum SlotError {
     /// The new password is none.
     #[error("the new password is empty, or longer than {LONGEST} bytes")]
     Password,
+    /// All secrets are kept by machines.
+    #[error("nobody knows a master secret of this store, so that nobody could open the backup elsewhere: give it a passphrase, or add a password or a recovery code")]
+    NobodyKnows,
     /// A recovery code stays what it is.
     #[error("that is a recovery code, which can't be changed: `gollmctl slot add password` adds a password")]
     Code,

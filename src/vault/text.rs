@@ -1,31 +1,7 @@
-//! Bytes as text: hexadecimal for files that people look at, base64url without padding (RFC 4648, section 5) for tokens.
-
-use std::fmt::Write;
+//! Tokens as text: base64url without padding (RFC 4648, section 5).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
-/// Two lower-case digits a byte.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String can't fail.
-        let _infallible = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-/// The bytes that [`hex`] wrote, or nothing for any other text.
-pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return None;
-    }
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect()
-}
-
-/// Exactly `N` bytes that [`hex`] wrote.
-pub(crate) fn unhex_array<const N: usize>(text: &str) -> Option<[u8; N]> {
-    unhex(text)?.try_into().ok()
-}
 
 /// Four characters for three bytes, two or three for what is left.
 pub(super) fn base64url(bytes: &[u8]) -> String {
@@ -57,15 +33,12 @@ mod tests {
         for wrong in ["A", "Zh", "Zm9", "Zg==", "Z+8", "Zg\n"] {
             assert_eq!(unbase64url(wrong), None, "{wrong:?}");
         }
-        assert_eq!(unhex("0"), None);
-        assert_eq!(unhex("+1"), None);
     }
 
     proptest! {
         #[test]
         fn what_is_written_reads_back(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
-            prop_assert_eq!(unbase64url(&base64url(&bytes)).unwrap(), bytes.clone());
-            prop_assert_eq!(unhex(&hex(&bytes)).unwrap(), bytes);
+            prop_assert_eq!(unbase64url(&base64url(&bytes)).unwrap(), bytes);
         }
     }
 }

@@ -15,6 +15,7 @@ mod harness;
 mod access;
 mod admin;
 mod audit;
+mod backup;
 mod client;
 mod calls;
 mod crash;

@@ -69,6 +69,22 @@ pub(crate) fn remove_dir(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Copies a file, or a directory with all that it holds; one that is not there is no error.
+pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    if !from.is_dir() {
+        return match fs::copy(from, to) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+    }
+    private_dir(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        copy(&entry.path(), &to.join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
 /// Closes a directory and all files below it to everybody but their owner: for packages that make files with the umask alone.
 pub(crate) fn close_to_others(dir: &Path) -> io::Result<()> {
     restrict(dir, 0o700)?;

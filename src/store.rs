@@ -20,6 +20,7 @@ mod manifest;
 #[cfg(test)]
 mod memory;
 mod opening;
+pub mod repair;
 mod replay;
 mod segment;
 mod sled;

@@ -59,7 +59,7 @@ pub(crate) struct Next {
 }
 
 impl Next {
-    fn begin(home: &Path, number: u32, vault: Arc<Vault>, rows: Rows) -> Result<Self, OpenError> {
+    pub(super) fn begin(home: &Path, number: u32, vault: Arc<Vault>, rows: Rows) -> Result<Self, OpenError> {
         let dir = dir_of(home, number);
         let io = |cause| OpenError::Io { path: dir.clone(), cause };
         disk::remove_dir(&dir).map_err(io)?;
@@ -101,6 +101,12 @@ impl Next {
         self.backend.apply(0, &sealed).map_err(|why| failed(&self.dir, why))
     }
 
+    /// Seals records that are opened.
+    pub(super) fn fill(&mut self, records: Vec<Record>) -> Result<(), OpenError> {
+        let rows: Vec<_> = records.into_iter().map(|record| (record.tree, record.key, Some(record.value))).collect();
+        rows.chunks(STEP).try_for_each(|some| self.put(some))
+    }
+
     /// Copies some more; `true` when all is copied.
     fn step(&mut self, from: &Vault) -> Result<bool, OpenError> {
         let start = self.copied.len().saturating_sub(STEP);
@@ -117,7 +123,7 @@ impl Next {
     }
 
     /// Puts everything on the disk, with an empty journal.
-    fn seal_off(&mut self, segment: u64) -> Result<Journal, OpenError> {
+    pub(super) fn seal_off(&mut self, segment: u64) -> Result<Journal, OpenError> {
         let io = |cause| OpenError::Io { path: self.dir.clone(), cause };
         self.backend.sync().map_err(|why| failed(&self.dir, why))?;
         let path = self.dir.join("journal");
@@ -198,10 +204,7 @@ impl Store {
 pub(crate) fn replace(home: &Path, vault: &Arc<Vault>, records: Vec<Record>, segment: u64) -> Result<(), OpenError> {
     let header = Header::read(home)?.ok_or_else(|| OpenError::Damaged { path: home.join("header"), what: "it is missing" })?;
     let mut next = Next::begin(home, header.generation.saturating_add(1), Arc::clone(vault), Rows::new())?;
-    let rows: Vec<_> = records.into_iter().map(|record| (record.tree, record.key, Some(record.value))).collect();
-    for some in rows.chunks(STEP) {
-        next.put(some)?;
-    }
+    next.fill(records)?;
     drop(next.seal_off(segment)?);
     header.switch(home, vault, next.number)?;
     Ok(())

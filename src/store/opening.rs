@@ -84,7 +84,7 @@ pub(super) fn open(dir: &Path, master: &MasterSetting, encrypt: bool, environmen
     }
 }
 
-fn locked(dir: &Path) -> Result<File, OpenError> {
+pub(super) fn locked(dir: &Path) -> Result<File, OpenError> {
     let io_error = |cause| OpenError::Io { path: dir.to_owned(), cause };
     disk::private_dir(dir).map_err(io_error)?;
     disk::lock(&dir.join("lock")).map_err(io_error)?.ok_or_else(|| OpenError::InUse { dir: dir.to_owned() })

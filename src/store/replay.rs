@@ -78,6 +78,37 @@ pub(super) fn replay(dir: &Path, vault: &Vault, anchor: Link) -> Result<Replay, 
     Ok(Replay { before: reader.before, checkpoints, events, end: End { label, last: reader.last, at, torn, segments } })
 }
 
+/// What a damaged journal still tells, in order.
+pub(super) struct Salvage {
+    pub(super) checkpoints: Vec<Checkpoint>,
+    pub(super) events: Vec<Events>,
+    /// Why it ends before its end; none: it does not.
+    pub(super) lost: Option<String>,
+}
+
+/// Reads the journal in `dir` up to the first place where it does not go on.
+pub(super) fn salvage(dir: &Path, vault: &Vault) -> Salvage {
+    let mut records = Vec::new();
+    let lost = read_on(dir, vault, &mut records).err().map(|why| why.to_string());
+    let (checkpoints, events) = sort(records).unwrap_or_default();
+    Salvage { checkpoints, events, lost }
+}
+
+fn read_on(dir: &Path, vault: &Vault, records: &mut Vec<Record>) -> Result<(), OpenError> {
+    let lost = |what| OpenError::Damaged { path: dir.to_owned(), what };
+    let numbers = segment::list(dir).map_err(|_| lost("it is missing"))?;
+    let mut reader: Option<Reader> = None;
+    for number in numbers {
+        let (label, bytes) = segment::read(dir, number, vault).map_err(|why| unreadable(dir, number, why))?;
+        let current = reader.get_or_insert_with(|| Reader { before: label.before, last: label.before, met: true, end: None });
+        if current.last != label.before {
+            return Err(lost("a segment is missing, or cut"));
+        }
+        current.segment(dir, vault, label, &bytes, current.last, records)?;
+    }
+    reader.map(drop).ok_or_else(|| lost("it is missing"))
+}
+
 type Record = (Kind, Zeroizing<Vec<u8>>, u64);
 
 struct Reader {

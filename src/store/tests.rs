@@ -3,6 +3,7 @@
 mod crash;
 mod damage;
 mod generation;
+mod repair;
 mod journal;
 mod model;
 mod scene;

@@ -168,6 +168,11 @@ impl Header {
         Ok(Unlocked { vault: Vault::new(store, keys)?, source, warnings })
     }
 
+    /// Is the root key wrapped, so that a master secret is needed?
+    pub(crate) const fn is_wrapped(&self) -> bool {
+        matches!(self.root, Root::Wrapped { .. })
+    }
+
     /// Does `setting` open the store? Changes nothing. Slow.
     pub(crate) fn proves(&self, request: &Request<'_>) -> Result<u32, VaultError> {
         let store = self.store(request.dir)?;

@@ -257,11 +257,18 @@ const fn needed(op: &Op) -> Role {
         | Op::SlotRemove(_)
         | Op::Audit(_)
         | Op::Rekey
+        | Op::Export
         | Op::Backup(_)
         | Op::BackupPart(_)
         | Op::RestorePart(_)
         | Op::Restore(_)
-        | Op::Access(_) | Op::Validate(_) | Op::KeySet(_) | Op::KeyRemove(_) | Op::KeyEnable(_) | Op::KeyDisable(_) | Op::Reload => Role::Admin,
+        | Op::Access(_)
+        | Op::Validate(_)
+        | Op::KeySet(_)
+        | Op::KeyRemove(_)
+        | Op::KeyEnable(_)
+        | Op::KeyDisable(_)
+        | Op::Reload => Role::Admin,
     }
 }
 

@@ -10,9 +10,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::id::Uid;
+use crate::protocol::bytes::hex;
 use crate::time::Timestamp;
 use crate::vault::Vault;
-use crate::protocol::bytes::hex;
 
 /// Version of the encoding of an entry, its first byte.
 const VERSION: u8 = 1;
@@ -167,7 +167,11 @@ impl Trail {
         if anchor.seq < self.floor.0 {
             return None;
         }
-        let hash = if anchor.seq == self.floor.0 { Some(&self.floor.1) } else { self.links.iter().find(|link| link.seq == anchor.seq).map(|link| &link.hash) };
+        let hash = if anchor.seq == self.floor.0 {
+            Some(&self.floor.1)
+        } else {
+            self.links.iter().find(|link| link.seq == anchor.seq).map(|link| &link.hash)
+        };
         Some(hash.is_some_and(|hash| short(hash) == anchor.hash))
     }
 

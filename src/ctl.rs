@@ -9,6 +9,7 @@ mod backup;
 mod config;
 mod console;
 mod daemon;
+mod doctor;
 mod exec;
 mod explain;
 mod failure;
@@ -85,6 +86,8 @@ fn run(command: Command, console: &mut Console<'_>) -> Result<(), Failure> {
         Command::Backup(backup) => backup.run(console),
         Command::Restore(restore) => restore.run(console),
         Command::Rekey => backup::rekey(console),
+        Command::Doctor => doctor::run(console),
+        Command::Export => backup::export(console),
         Command::Audit(audit) => audit.run(console),
         Command::Providers(providers) => providers.run(console),
         Command::Prices(prices) => prices.run(console),

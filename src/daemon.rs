@@ -44,6 +44,7 @@ use crate::daemon::start::Started;
 use crate::daemon::state::{Phase, Shared};
 use crate::environment::Environment;
 use crate::platform;
+use crate::store;
 
 pub use crate::daemon::arguments::command;
 pub use crate::daemon::start::StartError;
@@ -90,6 +91,8 @@ fn run(arguments: impl IntoIterator<Item = OsString>, environment: Environment) 
     };
     let result = if arguments.check {
         check(&arguments.options, &environment)
+    } else if arguments.repair {
+        repair(&arguments.options, &environment)
     } else if arguments.daemonize {
         in_background(&arguments.options, &environment)
     } else {
@@ -135,6 +138,25 @@ fn check(options: &Options, environment: &Environment) -> Result<(), StartError>
     let lines = format!("{from}: ok ({providers}, {keys})\nsocket: {endpoint}\nstate:  {}\n", state.display());
     let warnings: String = settings.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
     write!(out, "{warnings}{lines}").map_err(StartError::Output)
+}
+
+/// `--repair`: saves what can be opened of a damaged store.
+fn repair(options: &Options, environment: &Environment) -> Result<(), StartError> {
+    let file = config::locate(options.config.as_deref(), environment)?;
+    let settings = config::load(file.as_deref(), environment)?;
+    let directory = start::state_dir(options, environment)?;
+    let found = store::repair::repair(&directory, &start::master_of_person(settings.master, environment), environment)?;
+    let mut text = String::new();
+    if found.was_damaged {
+        text.push_str(&format!("{}: repaired\n", directory.display()));
+    } else {
+        text.push_str(&format!("{}: it opens; nothing was changed\n", directory.display()));
+    }
+    let kept: Vec<String> = found.kept.iter().map(|(tree, count)| format!("{count} {tree}")).collect();
+    text.push_str(&format!("kept: {}\n", if kept.is_empty() { "no record".to_owned() } else { kept.join(", ") }));
+    found.lost.iter().for_each(|lost| text.push_str(&format!("lost: {lost}\n")));
+    found.damaged.iter().for_each(|damaged| text.push_str(&format!("the damaged files are in {}\n", damaged.display())));
+    write!(std::io::stdout(), "{text}").map_err(StartError::Output)
 }
 
 #[cfg(unix)]

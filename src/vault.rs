@@ -100,7 +100,7 @@ pub enum VaultError {
         what: &'static str,
     },
     /// The store's header was changed or cut. This is not a wrong password.
-    #[error("{}: the header of the store is damaged: {what}; restore a backup, or move the directory aside to start anew", path.display())]
+    #[error("{}: the header of the store is damaged: {what}; move the directory aside, start anew and `gollmctl restore` a backup", path.display())]
     HeaderDamaged {
         /// The header.
         path: PathBuf,

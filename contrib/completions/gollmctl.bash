@@ -19,17 +19,29 @@ _gollmctl() {
             gollmctl,access)
                 cmd="gollmctl__subcmd__access"
                 ;;
+            gollmctl,audit)
+                cmd="gollmctl__subcmd__audit"
+                ;;
+            gollmctl,backup)
+                cmd="gollmctl__subcmd__backup"
+                ;;
             gollmctl,completions)
                 cmd="gollmctl__subcmd__completions"
                 ;;
             gollmctl,config)
                 cmd="gollmctl__subcmd__config"
                 ;;
+            gollmctl,doctor)
+                cmd="gollmctl__subcmd__doctor"
+                ;;
             gollmctl,exec)
                 cmd="gollmctl__subcmd__exec"
                 ;;
             gollmctl,explain)
                 cmd="gollmctl__subcmd__explain"
+                ;;
+            gollmctl,export)
+                cmd="gollmctl__subcmd__export"
                 ;;
             gollmctl,health)
                 cmd="gollmctl__subcmd__health"
@@ -55,11 +67,17 @@ _gollmctl() {
             gollmctl,providers)
                 cmd="gollmctl__subcmd__providers"
                 ;;
+            gollmctl,rekey)
+                cmd="gollmctl__subcmd__rekey"
+                ;;
             gollmctl,reload)
                 cmd="gollmctl__subcmd__reload"
                 ;;
             gollmctl,report)
                 cmd="gollmctl__subcmd__report"
+                ;;
+            gollmctl,restore)
+                cmd="gollmctl__subcmd__restore"
                 ;;
             gollmctl,select)
                 cmd="gollmctl__subcmd__select"
@@ -116,7 +134,7 @@ _gollmctl() {
 
     case "${cmd}" in
         gollmctl)
-            opts="-h -V --socket --json --help --version status keys key select exec explain report stats validate health whoami access providers prices lock unlock passwd slot reload config completions man"
+            opts="-h -V --socket --json --help --version status keys key select exec explain report stats validate health whoami access audit doctor providers prices lock unlock passwd slot rekey backup export restore reload config completions man"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -144,6 +162,58 @@ _gollmctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        gollmctl__subcmd__audit)
+            opts="-h --since --who --limit --follow --verify --anchor --socket --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --since)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --who)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --anchor)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        gollmctl__subcmd__backup)
+            opts="-h --passphrase --socket --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --socket)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -228,6 +298,24 @@ _gollmctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        gollmctl__subcmd__doctor)
+            opts="-h --socket --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --socket)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -332,6 +420,24 @@ _gollmctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        gollmctl__subcmd__export)
+            opts="-h --socket --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --socket)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -595,6 +701,24 @@ _gollmctl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        gollmctl__subcmd__rekey)
+            opts="-h --socket --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         gollmctl__subcmd__reload)
             opts="-h --socket --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -652,6 +776,24 @@ _gollmctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        gollmctl__subcmd__restore)
+            opts="-h --check --socket --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --socket)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

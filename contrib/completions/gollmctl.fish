@@ -40,12 +40,18 @@ complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "validate" -d 'Ask
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "health" -d 'Show which keys are healthy, and since when'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "whoami" -d 'Show who the daemon takes you for, and what you may do'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "access" -d 'Show what a user may do, and by which rule'
+complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "audit" -d 'Show who did what, and whether the trail is whole'
+complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "doctor" -d 'Look at configuration, daemon, keys and machine, and say what mends what is wrong'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "providers" -d 'Show the providers that gollm knows; needs no daemon'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "prices" -d 'Show what models cost; needs no daemon'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "lock" -d 'Close the store, and forget its keys, until it is unlocked'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "unlock" -d 'Open the store with the master password, or a recovery code'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "passwd" -d 'Change the master password, or move it to another place'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "slot" -d 'Show, add or remove the master secrets that open the store'
+complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "rekey" -d 'Seal everything under a new data key'
+complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "backup" -d 'Write all that the daemon keeps into a sealed file'
+complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "export" -d 'Write the configuration in force as YAML, with keys that were set by hand, and no secret'
+complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "restore" -d 'Put a backup in the place of all that the daemon keeps'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "reload" -d 'Let the daemon read its configuration again'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "config" -d 'Look at the configuration; needs no daemon'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "completions" -d 'Write a shell\'s completions of this command'
@@ -181,6 +187,18 @@ complete -c gollmctl -n "__fish_gollmctl_using_subcommand access" -l unit -d 'As
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand access" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand access" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand access" -s h -l help -d 'Print help'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand audit" -l since -d 'None older: 12h or 7d for so long ago, or a date, or a moment' -r
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand audit" -l who -d 'What this user asked for, by name or number' -r
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand audit" -l limit -d 'The newest so many [default: 200]' -r
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand audit" -l anchor -d 'An end of the chain that was written down: is it in it still?' -r
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand audit" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand audit" -l follow -d 'Go on with what comes, until interrupted'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand audit" -l verify -d 'Walk the chain and say whether it is whole; fail if it is not'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand audit" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand audit" -s h -l help -d 'Print help'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand doctor" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand doctor" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand providers" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand providers" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand providers" -s h -l help -d 'Print help'
@@ -218,6 +236,20 @@ complete -c gollmctl -n "__fish_gollmctl_using_subcommand slot; and __fish_seen_
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand slot; and __fish_seen_subcommand_from remove" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand slot; and __fish_seen_subcommand_from remove" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand slot; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand rekey" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand rekey" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand rekey" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand backup" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand backup" -l passphrase -d 'Seal it with a passphrase of its own, which is asked for, or read from standard input'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand backup" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand backup" -s h -l help -d 'Print help'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand export" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand export" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand export" -s h -l help -d 'Print help'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand restore" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand restore" -l check -d 'Only say whether it opens, and what is in it'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand restore" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand restore" -s h -l help -d 'Print help'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand reload" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand reload" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand reload" -s h -l help -d 'Print help (see more with \'--help\')'

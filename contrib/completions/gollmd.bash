@@ -23,7 +23,7 @@ _gollmd() {
 
     case "${cmd}" in
         gollmd)
-            opts="-h -V --config --socket --state-dir --daemonize --check --help --version"
+            opts="-h -V --config --socket --state-dir --daemonize --repair --check --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::access;
-use super::fields::{AUDIT, self, Fields, GLOBAL, MASTER, TOP};
+use super::fields::{self, AUDIT, Fields, GLOBAL, MASTER, TOP};
 use super::problem::Findings;
 use super::provider::{self, Provider};
 use super::secrets::Fetched;

@@ -7,15 +7,21 @@ use super::secrets::SecretSource;
 use super::{Settings, provider};
 use crate::id::KeyId;
 use crate::money::Usd;
-use crate::policy::{AccessPolicy, KeyPolicy, ModelPolicy, ProviderPolicy, Who};
+use crate::policy::{AccessPolicy, KeyPolicy, ModelPolicy, Policy, ProviderPolicy, Who};
 use crate::time::span::Span;
 
 /// The effective configuration as YAML, every default filled in. It can be loaded again; a secret that stands as text in the
 /// file is left out, with a comment that shows its last four characters, so such a key then counts as one whose secret is in the store.
 #[must_use]
 pub fn show(settings: &Settings) -> String {
+    show_with(settings, &settings.policy)
+}
+
+/// As [`show`], with the providers and keys of another policy: those that were set by hand among them.
+#[must_use]
+pub fn show_with(settings: &Settings, policy: &Policy) -> String {
     let mut out = Out(String::new());
-    let providers = &settings.policy.providers;
+    let providers = &policy.providers;
     out.line(0, format_args!("providers:{}", if providers.is_empty() { " {}" } else { "" }));
     for provider in providers {
         show_provider(&mut out, provider, settings);

@@ -67,6 +67,10 @@ pub(crate) enum Command {
     Whoami,
     Access(crate::ctl::access::Access),
     Audit(audit::Audit),
+    /// Look at configuration, daemon, keys and machine, and say what mends what is wrong
+    ///
+    /// The exit status is 1 where something is wrong that stops programs from getting keys.
+    Doctor,
     Providers(providers::Providers),
     Prices(prices::Prices),
     /// Close the store, and forget its keys, until it is unlocked
@@ -85,6 +89,8 @@ pub(crate) enum Command {
     /// The daemon goes on meanwhile, and may be killed at any moment. Passwords and slots stay.
     Rekey,
     Backup(backup::Backup),
+    /// Write the configuration in force as YAML, with keys that were set by hand, and no secret
+    Export,
     Restore(backup::Restore),
     /// Let the daemon read its configuration again
     ///

@@ -65,6 +65,15 @@ pub(crate) fn rekey(console: &mut Console<'_>) -> Result<(), Failure> {
     }
 }
 
+/// `gollmctl export`.
+pub(crate) fn export(console: &mut Console<'_>) -> Result<(), Failure> {
+    let Reply::Export(text) = console.ask(Op::Export)? else { return Err(Failure::unexpected("export")) };
+    match console.form {
+        Form::Json => console.write_json(&Reply::Export(text)),
+        Form::Text => write!(console.out, "{text}").map_err(Failure::Output),
+    }
+}
+
 impl Backup {
     pub(crate) fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
         let link = console.connect()?;

@@ -9,8 +9,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 
 use crate::ctl::console::{Console, Form};
 use crate::ctl::failure::Failure;
-use crate::ctl::when::When;
 use crate::ctl::print::{Cell, Side, Style, Table, Tone};
+use crate::ctl::when::When;
 use crate::id::ProviderName;
 use crate::protocol::reply::{Reply, Statistics, UsageRow};
 use crate::protocol::request::{self, Bucket, Op, Split};

@@ -10,8 +10,9 @@ use tokio::sync::oneshot::error::RecvError;
 use crate::access::{Caller, whole_path};
 use crate::broker::{Broker, Moment, Told};
 use crate::catalogue;
-use crate::daemon::leasing::Held;
+use crate::config;
 use crate::daemon::front::Front;
+use crate::daemon::leasing::Held;
 use crate::daemon::state::{Durable, Shared, TICK_AWAITED};
 use crate::daemon::{admin, checker, copies, leasing, locking, status, trail};
 use crate::endpoint::listen::{Cgroup, Peer};
@@ -156,6 +157,11 @@ pub(crate) fn answer(front: &Arc<Front>, asker: &Asker, op: Op) -> Answer {
             admin::act(shared, asker, "key_disable", &id, |core| core.decide(shared, |broker, moment| broker.key_disable(&id, span, moment)))
         }
         Op::Rekey => to_the_end(copies::rekey(Arc::clone(front), asker.clone())),
+        Op::Export => {
+            let live = shared.live();
+            let policy = admin::whole_policy(&live.settings, &shared.lock().safe);
+            Answer::Now(Reply::Export(config::show::show_with(&live.settings, &policy)))
+        }
         Op::Backup(request) => to_the_end(copies::backup(Arc::clone(front), asker.clone(), request)),
         Op::BackupPart(request) => Answer::of(copies::part(shared, request)),
         Op::RestorePart(request) => Answer::of(copies::take_part(shared, request)),
@@ -169,9 +175,7 @@ pub(crate) fn answer(front: &Arc<Front>, asker: &Asker, op: Op) -> Answer {
             // Names may be looked up over a network.
             off_thread(move || access(&shared, &request))
         }
-        Op::Reload => {
-            to_the_end(admin::reload(Arc::clone(front), Some(asker.clone())))
-        }
+        Op::Reload => to_the_end(admin::reload(Arc::clone(front), Some(asker.clone()))),
         Op::Lock => to_the_end(locking::lock(Arc::clone(front), asker.clone())),
         Op::Unlock(request) => to_the_end(locking::unlock(Arc::clone(front), asker.clone(), request)),
         Op::ChangePassword(request) => to_the_end(locking::change_password(Arc::clone(front), asker.clone(), request)),

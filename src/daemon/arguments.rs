@@ -28,6 +28,9 @@ struct Line {
     /// Go into the background; return when it serves, or say why it does not
     #[arg(long, conflicts_with = "check")]
     daemonize: bool,
+    /// Save what can be opened of a damaged store, say what is lost, and keep the damaged files; start nothing
+    #[arg(long, conflicts_with_all = ["check", "daemonize"])]
+    repair: bool,
     /// Check whether the configuration loads, and say what is in it; start nothing
     #[arg(long)]
     check: bool,
@@ -39,6 +42,7 @@ pub(super) struct Arguments {
     pub(super) options: Options,
     pub(super) daemonize: bool,
     pub(super) check: bool,
+    pub(super) repair: bool,
 }
 
 impl Arguments {
@@ -46,7 +50,7 @@ impl Arguments {
     pub(super) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let line = Line::try_parse_from(arguments)?;
         let options = Options { config: line.config, socket: line.socket, state_dir: line.state_dir };
-        Ok(Self { options, daemonize: line.daemonize, check: line.check })
+        Ok(Self { options, daemonize: line.daemonize, check: line.check, repair: line.repair })
     }
 }
 

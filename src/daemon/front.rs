@@ -127,10 +127,8 @@ impl Front {
         };
         // It ends with the journal's thread, which it tells for.
         drop(tokio::spawn(journal::tell(told)));
-        let tasks = [
-            tokio::spawn(super::tick(Arc::clone(&shared))).abort_handle(),
-            tokio::spawn(checker::rounds(Arc::clone(&shared))).abort_handle(),
-        ];
+        let tasks =
+            [tokio::spawn(super::tick(Arc::clone(&shared))).abort_handle(), tokio::spawn(checker::rounds(Arc::clone(&shared))).abort_handle()];
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(Running { tasks, writer });
         self.replace(shared);
         Ok(())

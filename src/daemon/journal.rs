@@ -81,7 +81,18 @@ struct Writer {
 /// The last checkpoint or the close failed: what was acknowledged is in the journal, and the next start replays it.
 pub(crate) fn run(shared: Arc<Shared>, store: Store, tell: mpsc::Sender<Told>) -> Result<(), String> {
     let last_checkpoint = shared.clock.now().steady;
-    let mut writer = Writer { shared, store, tell, batch: Vec::new(), taken: 0, last_checkpoint, changed: true, states: States::default(), anchored: 0, rekeying: None };
+    let mut writer = Writer {
+        shared,
+        store,
+        tell,
+        batch: Vec::new(),
+        taken: 0,
+        last_checkpoint,
+        changed: true,
+        states: States::default(),
+        anchored: 0,
+        rekeying: None,
+    };
     // What the journal told and what a crash may have lost is brought into the store before anything new.
     writer.checkpoint(false);
     loop {

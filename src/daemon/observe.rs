@@ -31,7 +31,16 @@ impl States {
             };
             if self.0.insert(format!("{act} {target}"), state) != Some(state) {
                 let result = state.name().to_owned();
-                entries.push(Entry { at: now.wall, uid: None, pid: None, unit: None, act: act.to_owned(), target: Some(target), result, detail: reason });
+                entries.push(Entry {
+                    at: now.wall,
+                    uid: None,
+                    pid: None,
+                    unit: None,
+                    act: act.to_owned(),
+                    target: Some(target),
+                    result,
+                    detail: reason,
+                });
             }
         }
         entries

@@ -152,6 +152,14 @@ fn master(setting: config::MasterSetting) -> MasterSetting {
     }
 }
 
+/// The same where nobody can be asked later: a password that a person would type comes in `GOLLM_MASTER_PASSWORD`.
+pub(super) fn master_of_person(setting: config::MasterSetting, environment: &Environment) -> MasterSetting {
+    match (setting, environment.value("GOLLM_MASTER_PASSWORD")) {
+        (config::MasterSetting::Prompt, Some(password)) => MasterSetting::Password(password.to_owned().into()),
+        (setting, _) => master(setting),
+    }
+}
+
 /// A listener that somebody else made, where it listens, and the group that it was made for.
 type Handed = (Listener, Endpoint, Option<u32>);
 

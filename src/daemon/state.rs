@@ -21,8 +21,8 @@ use crate::probe::Prober;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::store::Record;
 use crate::store::error::OpenError;
-use crate::time::clock::{Clock, SystemClock};
 use crate::time::Steady;
+use crate::time::clock::{Clock, SystemClock};
 use crate::vault::Vault;
 use crate::vault::master::MasterSource;
 

@@ -27,7 +27,8 @@ pub(crate) fn status(shared: &Shared, caller: &Caller) -> Status {
     warnings.extend(core.broker.warnings(now));
     let mut providers = core.broker.provider_rows(now);
     let mut global = core.broker.global_row(now);
-    let mut counts = Counts { leases_open: core.broker.leases_open(), connections: shared.desk.connections.load(Ordering::Relaxed), selects, reports };
+    let mut counts =
+        Counts { leases_open: core.broker.leases_open(), connections: shared.desk.connections.load(Ordering::Relaxed), selects, reports };
     if caller.role != Role::Admin {
         providers = core.broker.rows_for(caller, now);
         warnings.clear();

@@ -64,6 +64,8 @@ pub enum Reply {
     BackupPart(BackupPiece),
     /// To `restore`.
     Restored(Restored),
+    /// To `export`: YAML that loads as a configuration.
+    Export(String),
 }
 
 /// A backup that the daemon holds, until it is read, or another one is made.

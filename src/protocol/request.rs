@@ -77,6 +77,8 @@ pub enum Op {
     Audit(Audit),
     /// Seals everything under a new data key.
     Rekey,
+    /// The configuration in force, with keys that were set by hand, and no secret.
+    Export,
     /// Makes a backup, which the daemon holds until it is read.
     Backup(Backup),
     /// Reads a piece of it.
@@ -117,6 +119,7 @@ impl Op {
             Op::SlotRemove(_) => "slot_remove",
             Op::Audit(_) => "audit",
             Op::Rekey => "rekey",
+            Op::Export => "export",
             Op::Backup(_) => "backup",
             Op::BackupPart(_) => "backup_part",
             Op::RestorePart(_) => "restore_part",

@@ -43,7 +43,7 @@ pub enum OpenError {
     #[error(transparent)]
     Vault(#[from] VaultError),
     /// A file is missing, cut, changed or too old.
-    #[error("{} is damaged: {what}; restore a backup, or start anew by moving the directory aside", path.display())]
+    #[error("{} is damaged: {what}; `gollmd --repair` saves what can be opened, or move the directory aside, start anew and `gollmctl restore` a backup", path.display())]
     Damaged {
         /// The file or directory.
         path: PathBuf,
@@ -51,7 +51,7 @@ pub enum OpenError {
         what: &'static str,
     },
     /// Records are lost, and the journal no longer holds them.
-    #[error("{} has lost records: it holds {}; restore a backup, or start anew by moving the directory aside", dir.display(), list(losses))]
+    #[error("{} has lost records: it holds {}; `gollmd --repair` saves what can be opened, or move the directory aside, start anew and `gollmctl restore` a backup", dir.display(), list(losses))]
     Loss {
         /// The state directory.
         dir: PathBuf,
@@ -59,7 +59,7 @@ pub enum OpenError {
         losses: Vec<TreeLoss>,
     },
     /// The package that keeps the records can't read its own file.
-    #[error("{}: {why}; restore a backup, or start anew by moving the directory aside", path.display())]
+    #[error("{}: {why}; `gollmd --repair` saves what can be opened, or move the directory aside, start anew and `gollmctl restore` a backup", path.display())]
     Backend {
         /// Its directory.
         path: PathBuf,

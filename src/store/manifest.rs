@@ -7,8 +7,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::disk;
-use crate::vault::Vault;
 use crate::protocol::bytes::{hex, unhex, unhex_array};
+use crate::vault::Vault;
 
 use super::Tree;
 use super::frame::Link;

@@ -51,7 +51,14 @@ struct Files {
 impl Files {
     fn of(home: &Path, generation: u32) -> Self {
         let dir = &dir_of(home, generation);
-        Self { home: home.to_owned(), dir: dir.to_owned(), generation, manifest: dir.join("manifest"), journal: dir.join("journal"), sled: dir.join("sled") }
+        Self {
+            home: home.to_owned(),
+            dir: dir.to_owned(),
+            generation,
+            manifest: dir.join("manifest"),
+            journal: dir.join("journal"),
+            sled: dir.join("sled"),
+        }
     }
 
     /// Whether there is anything but a header.

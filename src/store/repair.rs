@@ -43,7 +43,8 @@ pub fn repair(dir: &Path, master: &MasterSetting, environment: &Environment) -> 
 }
 
 pub(super) fn repair_with(dir: &Path, master: &MasterSetting, environment: &Environment, scale: Scale) -> Result<Repaired, OpenError> {
-    let header = Header::read(dir)?.ok_or_else(|| OpenError::Damaged { path: dir.join("header"), what: "it is missing, and the keys of the store with it" })?;
+    let header = Header::read(dir)?
+        .ok_or_else(|| OpenError::Damaged { path: dir.join("header"), what: "it is missing, and the keys of the store with it" })?;
     let encrypt = header.is_wrapped();
     let opens = opening::open(dir, master, encrypt, environment, scale);
     match opens {
@@ -52,7 +53,9 @@ pub(super) fn repair_with(dir: &Path, master: &MasterSetting, environment: &Envi
             let lost = opened.unreadable.iter().map(|(tree, key)| unreadable(*tree, key)).collect();
             return Ok(Repaired { was_damaged: false, kept, lost, damaged: None });
         }
-        Err(why @ (OpenError::Damaged { .. } | OpenError::Loss { .. } | OpenError::Backend { .. })) => tracing::info!(error = %why, "the store is repaired"),
+        Err(why @ (OpenError::Damaged { .. } | OpenError::Loss { .. } | OpenError::Backend { .. })) => {
+            tracing::info!(error = %why, "the store is repaired")
+        }
         Err(why) => return Err(why),
     }
     let _lock = opening::locked(dir)?;
@@ -74,7 +77,10 @@ fn save(home: &Path, generation: u32, vault: &Arc<Vault>, scale: Scale) -> Resul
         (0, Rows::new())
     });
     let Salvage { checkpoints, events, lost: of_journal } = salvage(&files.join("journal"), vault);
-    lost.extend(of_journal.map(|why| format!("the end of the journal: {why}; what was acknowledged after it is lost, and limits may allow again what was spent")));
+    lost.extend(
+        of_journal
+            .map(|why| format!("the end of the journal: {why}; what was acknowledged after it is lost, and limits may allow again what was spent")),
+    );
     for checkpoint in &checkpoints {
         apply(&mut rows, &checkpoint.rows);
     }

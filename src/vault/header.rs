@@ -14,8 +14,8 @@ use super::keyring::Ring;
 use super::keys::Keys;
 use super::master::{self, Found, MasterSetting, MasterSource};
 use super::slot::{Slot, Tried};
-use crate::protocol::bytes::{hex, unhex, unhex_array};
 use super::{StoreId, Vault, VaultError};
+use crate::protocol::bytes::{hex, unhex, unhex_array};
 
 const VERSION: u32 = 2;
 

@@ -91,8 +91,10 @@ pub(crate) const RING: SystemRing = SystemRing;
 pub(crate) const RING: NoRing = NoRing;
 
 /// No keyring at all.
+#[cfg(any(test, not(feature = "keyring")))]
 pub(crate) struct NoRing;
 
+#[cfg(any(test, not(feature = "keyring")))]
 impl Ring for NoRing {
     fn read(&self, _: &str) -> Result<Option<Zeroizing<String>>, RingFault> {
         Err(RingFault::Absent)

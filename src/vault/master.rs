@@ -10,8 +10,8 @@ use crate::disk;
 use crate::environment::Environment;
 
 use super::keyring::{Ring, RingFault};
-use crate::protocol::bytes::hex;
 use super::{StoreId, VaultError, cipher};
+use crate::protocol::bytes::hex;
 
 /// Longest master secret, in bytes.
 const LONGEST: usize = 64 * 1024;
@@ -367,8 +367,9 @@ mod tests {
     #[test]
     fn a_store_made_with_the_keyring_gets_no_new_secret() {
         let dir = tempfile::tempdir().unwrap();
-        let find =
-            |ring: &dyn Ring| find(&MasterSetting::Auto, &[MasterSource::Keyring], dir.path(), &Environment::default(), STORE, ring).map(|f| f.source);
+        let find = |ring: &dyn Ring| {
+            find(&MasterSetting::Auto, &[MasterSource::Keyring], dir.path(), &Environment::default(), STORE, ring).map(|f| f.source)
+        };
         assert!(matches!(find(&NoRing), Err(VaultError::Keyring(RingFault::Absent))));
         assert!(matches!(find(&TestRing::default()), Err(VaultError::Keyring(RingFault::Empty))));
         assert!(!dir.path().join("master.key").exists());

@@ -6,8 +6,8 @@ use zeroize::Zeroizing;
 use super::cipher::{self, Key, SealKey, framed, subkey};
 use super::kdf::{self, Cost};
 use super::master::MasterSource;
-use crate::protocol::bytes::{hex, unhex, unhex_array};
 use super::{StoreId, VaultError, recovery};
+use crate::protocol::bytes::{hex, unhex, unhex_array};
 
 /// A slot as it stands in the header, its bytes in hexadecimal.
 #[derive(Clone, Serialize, Deserialize)]

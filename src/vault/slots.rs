@@ -81,7 +81,9 @@ pub enum SlotError {
     #[error("the new password is empty, or longer than {LONGEST} bytes")]
     Password,
     /// All secrets are kept by machines.
-    #[error("nobody knows a master secret of this store, so that nobody could open the backup elsewhere: give it a passphrase, or add a password or a recovery code")]
+    #[error(
+        "nobody knows a master secret of this store, so that nobody could open the backup elsewhere: give it a passphrase, or add a password or a recovery code"
+    )]
     NobodyKnows,
     /// A recovery code stays what it is.
     #[error("that is a recovery code, which can't be changed: `gollmctl slot add password` adds a password")]
@@ -172,8 +174,14 @@ impl<'a> Slots<'a> {
         let header = self.header()?;
         let setting = MasterSetting::Password(Zeroizing::new(old.to_owned()));
         let environment = Environment::default();
-        let opened_by =
-            header.proves(&Request { dir: self.dir, setting: &setting, encrypt: true, environment: &environment, ring: self.ring, cost: self.cost })?;
+        let opened_by = header.proves(&Request {
+            dir: self.dir,
+            setting: &setting,
+            encrypt: true,
+            environment: &environment,
+            ring: self.ring,
+            cost: self.cost,
+        })?;
         let Root::Wrapped { slots } = &header.root else { return Err(SlotError::Bare.into()) };
         let source = slots.iter().find(|slot| slot.number == opened_by).map_or(MasterSource::Prompt, |slot| slot.source);
         if source == MasterSource::Recovery {

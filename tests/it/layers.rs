@@ -9,7 +9,16 @@ const PLACES: [(&str, &[&str]); 18] = [
     ("argon2", &["vault"]),
     (
         "bincode",
-        &["audit.rs", "broker/records.rs", "daemon/journal.rs", "daemon/leasing.rs", "daemon/safe.rs", "daemon/start.rs", "event.rs", "protocol/frame.rs"],
+        &[
+            "audit.rs",
+            "broker/records.rs",
+            "daemon/journal.rs",
+            "daemon/leasing.rs",
+            "daemon/safe.rs",
+            "daemon/start.rs",
+            "event.rs",
+            "protocol/frame.rs",
+        ],
     ),
     ("clap", &["ctl", "daemon/arguments.rs"]),
     ("daemonize", &["daemon/background.rs"]),

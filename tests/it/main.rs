@@ -26,6 +26,7 @@ mod failing;
 mod hostile;
 mod layers;
 mod locking;
+mod mending;
 mod old_store;
 mod pages;
 mod programs;

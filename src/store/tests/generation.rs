@@ -20,7 +20,10 @@ fn begun() -> (Scene, crate::store::Opened, crate::store::generation::Next) {
 fn checked(scene: &Scene, value: &str) -> Vec<Vec<u8>> {
     let found = scene.open().unwrap();
     assert_eq!((rows(&found).len(), rows(&found)[7]), (600, ("k007", value)));
-    let left = std::fs::read_dir(scene.dir.path()).unwrap().filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().starts_with("generation")).count();
+    let left = std::fs::read_dir(scene.dir.path())
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().starts_with("generation"))
+        .count();
     assert!(left <= 1, "{left} generations are left");
     events(&found)
 }

@@ -213,6 +213,12 @@ impl Trail {
         gone.chain(self.links.iter().filter(|link| link.seq > self.saved).map(|link| (key(link.seq), encoded(link.as_ref())))).collect()
     }
 
+    /// The same for a store that holds nothing of it.
+    #[must_use]
+    pub fn rows(&self) -> Vec<Row> {
+        self.links.iter().map(|link| (key(link.seq), encoded(link.as_ref()))).collect()
+    }
+
     /// What says where the trail begins.
     #[must_use]
     pub fn floor(&self) -> Option<Vec<u8>> {

@@ -44,7 +44,12 @@ use crate::daemon::start::Started;
 use crate::daemon::state::{Phase, Shared};
 use crate::environment::Environment;
 use crate::platform;
+use crate::secret::PASSWORD_MAX;
 use crate::store;
+use crate::store::error::OpenError;
+use crate::typed;
+use crate::vault::VaultError;
+use crate::vault::master::MasterSetting;
 
 pub use crate::daemon::arguments::command;
 pub use crate::daemon::start::StartError;
@@ -145,7 +150,14 @@ fn repair(options: &Options, environment: &Environment) -> Result<(), StartError
     let file = config::locate(options.config.as_deref(), environment)?;
     let settings = config::load(file.as_deref(), environment)?;
     let directory = start::state_dir(options, environment)?;
-    let found = store::repair::repair(&directory, &start::master_of_person(settings.master, environment), environment)?;
+    let found = match store::repair::repair(&directory, &start::master_of_person(settings.master, environment), environment) {
+        Err(OpenError::Vault(VaultError::Locked { .. } | VaultError::NoMaster { .. })) => {
+            let typed = typed::line("Master password, or a recovery code", PASSWORD_MAX).map_err(StartError::Input)?;
+            let password = MasterSetting::Password(typed.trim_end_matches(['\r', '\n']).to_owned().into());
+            store::repair::repair(&directory, &password, environment)?
+        }
+        found => found?,
+    };
     let mut text = String::new();
     if found.was_damaged {
         text.push_str(&format!("{}: repaired\n", directory.display()));

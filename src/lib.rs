@@ -8,6 +8,8 @@ pub mod money;
 pub mod secret;
 pub mod time;
 pub mod environment;
+#[cfg(any(feature = "daemon", feature = "ctl"))]
+mod typed;
 
 // Wire: all that a client needs.
 #[cfg(feature = "client")]

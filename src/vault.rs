@@ -7,6 +7,7 @@ pub(crate) mod cipher;
 pub(crate) mod envelope;
 pub(crate) mod header;
 pub(crate) mod keys;
+mod locked;
 mod recovery;
 mod slot;
 pub mod slots;
@@ -27,6 +28,7 @@ use header::{Header, Request};
 use kdf::Cost;
 use keyring::RingFault;
 use keys::Keys;
+use locked::Locked;
 use master::{MasterSetting, MasterSource};
 use slots::SlotError;
 
@@ -132,40 +134,51 @@ pub enum VaultError {
 /// The keys of an open store. They are wiped when it is dropped.
 pub struct Vault {
     store: StoreId,
+    /// What the tokens of leases are sealed for.
+    of_leases: Vec<u8>,
+    keys: Locked<Schedule>,
+}
+
+/// The keys, and those that come from them.
+struct Schedule {
     values: SealKey,
     leases: SealKey,
     /// For the tokens that were given before the data key was rotated.
     leases_before: Option<SealKey>,
-    /// What the tokens of leases are sealed for.
-    of_leases: Vec<u8>,
     journal: Key,
     ledger: MacKey,
     fingerprints: MacKey,
     trail: MacKey,
     held: SealKey,
-    keys: Keys,
+    all: Keys,
 }
 
 impl Vault {
     pub(crate) fn new(store: StoreId, keys: Keys) -> Result<Self, VaultError> {
         let key = |purpose: &str| subkey(keys.current(), &store.0, purpose);
+        let of_root = |purpose: &str| subkey(&keys.root, &store.0, purpose);
         let leases_before = keys.before().map(|before| subkey(before, &store.0, "gollm leases 1").map(|key| SealKey::new(&key))).transpose()?;
-        Ok(Self {
-            store,
+        let schedule = Schedule {
             values: SealKey::new(&*key("gollm values 1")?),
             leases: SealKey::new(&*key("gollm leases 1")?),
-            of_leases: framed(&[&store.0, b"lease"]),
+            leases_before,
             journal: key("gollm journal 1")?,
             ledger: MacKey::new(&*key("gollm manifest 1")?),
             // Not of the data key: a secret is to be known again after the next rotation.
-            fingerprints: MacKey::new(&*subkey(&keys.root, &store.0, "gollm fingerprints 1")?),
+            fingerprints: MacKey::new(&*of_root("gollm fingerprints 1")?),
             // Neither is this: the trail goes on over a rotation.
-            trail: MacKey::new(&*subkey(&keys.root, &store.0, "gollm audit 1")?),
-            leases_before,
+            trail: MacKey::new(&*of_root("gollm audit 1")?),
             // What is sealed with it lies in memory, and on the disk within what the data key seals.
-            held: SealKey::new(&*subkey(&keys.root, &store.0, "gollm held 1")?),
-            keys,
-        })
+            held: SealKey::new(&*of_root("gollm held 1")?),
+            all: keys,
+        };
+        Ok(Self { store, of_leases: framed(&[&store.0, b"lease"]), keys: Locked::new(schedule) })
+    }
+
+    /// Why the system may write the keys to its swap; none: it does not.
+    #[must_use]
+    pub fn swappable(&self) -> Option<&str> {
+        self.keys.refused()
     }
 
     /// One that opens nothing: for a daemon whose store is locked.
@@ -175,7 +188,7 @@ impl Vault {
 
     /// The same store's with a new data key: it opens nothing that this one sealed but tokens.
     pub(crate) fn rotated(&self) -> Result<Self, VaultError> {
-        Self::new(self.store, self.keys.rotated()?)
+        Self::new(self.store, self.keys.all.rotated()?)
     }
 
     /// The store's name.
@@ -189,7 +202,7 @@ impl Vault {
     /// # Errors
     /// The system gives no random bytes.
     pub fn seal(&self, place: &Place<'_>, plain: &[u8]) -> Result<Vec<u8>, VaultError> {
-        self.values.seal(&self.aad(place), plain)
+        self.keys.values.seal(&self.aad(place), plain)
     }
 
     /// Opens what [`Vault::seal`] made for the same place. The plain text is wiped when dropped.
@@ -197,7 +210,7 @@ impl Vault {
     /// # Errors
     /// [`VaultError::Unsealable`]: it was changed, or sealed for another place or store.
     pub fn open(&self, place: &Place<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-        self.values.open(&self.aad(place), sealed)
+        self.keys.values.open(&self.aad(place), sealed)
     }
 
     /// Seals what memory holds, and events carry: it opens after a rotation of the data key, too.
@@ -205,7 +218,7 @@ impl Vault {
     /// # Errors
     /// The system gives no random bytes.
     pub fn seal_held(&self, name: &str, plain: &[u8]) -> Result<Vec<u8>, VaultError> {
-        self.held.seal(&framed(&[&self.store.0, b"held", name.as_bytes()]), plain)
+        self.keys.held.seal(&framed(&[&self.store.0, b"held", name.as_bytes()]), plain)
     }
 
     /// Opens what [`Vault::seal_held`] made for the same name, or the first version of gollm for its memory.
@@ -213,14 +226,14 @@ impl Vault {
     /// # Errors
     /// [`VaultError::Unsealable`]: it was changed, or sealed for another name or store.
     pub fn open_held(&self, name: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-        let opened = self.held.open(&framed(&[&self.store.0, b"held", name.as_bytes()]), sealed);
+        let opened = self.keys.held.open(&framed(&[&self.store.0, b"held", name.as_bytes()]), sealed);
         opened.or_else(|_| self.open(&Place { tree: "secret-in-memory", key: name.as_bytes(), version: 1 }, sealed))
     }
 
     /// Twelve digits that tell secrets apart without showing them. Keyed by the store: nobody can look them up elsewhere.
     #[must_use]
     pub fn fingerprint(&self, secret: &Secret) -> String {
-        let hash = self.fingerprints.of(&[b"secret", secret.expose().as_bytes()]);
+        let hash = self.keys.fingerprints.of(&[b"secret", secret.expose().as_bytes()]);
         hex(hash.first_chunk::<6>().map_or(&[], |start| start.as_slice()))
     }
 
@@ -229,7 +242,7 @@ impl Vault {
     /// # Errors
     /// The system gives no random bytes.
     pub fn seal_token(&self, plain: &[u8]) -> Result<String, VaultError> {
-        self.leases.seal(&self.of_leases, plain).map(|sealed| text::base64url(&sealed))
+        self.keys.leases.seal(&self.of_leases, plain).map(|sealed| text::base64url(&sealed))
     }
 
     /// Opens what [`Vault::seal_token`] made.
@@ -238,8 +251,8 @@ impl Vault {
     /// [`VaultError::Unsealable`]: this store did not make it.
     pub fn open_token(&self, token: &str) -> Result<Zeroizing<Vec<u8>>, VaultError> {
         let sealed = text::unbase64url(token).ok_or(VaultError::Unsealable)?;
-        let opened = self.leases.open(&self.of_leases, &sealed);
-        match &self.leases_before {
+        let opened = self.keys.leases.open(&self.of_leases, &sealed);
+        match &self.keys.leases_before {
             Some(before) if opened.is_err() => before.open(&self.of_leases, &sealed),
             _ => opened,
         }
@@ -247,19 +260,19 @@ impl Vault {
 
     /// A keyed hash that chains the audit trail; the same before and after a rotation of the data key.
     pub(crate) fn chain(&self, parts: &[&[u8]]) -> [u8; 32] {
-        self.trail.of(parts)
+        self.keys.trail.of(parts)
     }
 
     /// A key for one segment of the journal, so that no key seals more messages than random nonces allow (2^32, NIST SP 800-38D).
     pub(crate) fn segment_key(&self, salt: &[u8; 16]) -> Result<SealKey, VaultError> {
-        Ok(SealKey::new(&*subkey(&self.journal, salt, "gollm segment 1")?))
+        Ok(SealKey::new(&*subkey(&self.keys.journal, salt, "gollm segment 1")?))
     }
 
     /// A keyed hash by which the store knows its own files again.
     pub(crate) fn mac(&self, purpose: &str, parts: &[&[u8]]) -> [u8; 32] {
         let mut all: Vec<&[u8]> = vec![&self.store.0, purpose.as_bytes()];
         all.extend_from_slice(parts);
-        self.ledger.of(&all)
+        self.keys.ledger.of(&all)
     }
 
     /// Whether `mac` is what [`Vault::mac`] gives for the same parts.

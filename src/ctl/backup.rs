@@ -9,7 +9,7 @@ use clap::Args;
 use crate::ctl::console::{Console, Form};
 use crate::ctl::daemon::Link;
 use crate::ctl::failure::Failure;
-use crate::ctl::master::Entry;
+use crate::ctl::master;
 use crate::protocol::bytes::Bytes;
 use crate::protocol::reply::{BackupMade, BackupPiece, Reply, Restored};
 use crate::protocol::request::{self, BackupPart, Op, PART_MAX, RestorePart};
@@ -77,7 +77,7 @@ pub(crate) fn export(console: &mut Console<'_>) -> Result<(), Failure> {
 impl Backup {
     pub(crate) fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
         let link = console.connect()?;
-        let passphrase = self.passphrase.then(|| Entry::default().new_password("Passphrase of the backup")).transpose()?;
+        let passphrase = self.passphrase.then(|| master::new_password("Passphrase of the backup")).transpose()?;
         let Reply::Backup(made) = link.call(Op::Backup(request::Backup { passphrase }))? else { return Err(Failure::unexpected("backup")) };
         let written = write(&link, made, &self.file);
         if written.is_err() {
@@ -135,7 +135,7 @@ impl Restore {
         if io::stdin().is_terminal() && !self.check {
             writeln!(io::stderr(), "All that the daemon keeps is replaced by {}.", self.file.display()).map_err(Failure::Output)?;
         }
-        let password = Entry::default().password("Password of the backup")?;
+        let password = master::password("Password of the backup")?;
         let Reply::Restored(restored) = link.call(Op::Restore(request::Restore { password, check: Some(self.check) }))? else {
             return Err(Failure::unexpected("restore"));
         };

@@ -3,6 +3,7 @@
 mod machine;
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -51,10 +52,15 @@ impl Finding {
 
 /// Looks at all of it; fails where anything is bad.
 pub(crate) fn run(console: &mut Console<'_>) -> Result<(), Failure> {
-    let mut findings = vec![configuration(console)];
-    match console.connect() {
-        Err(why) => findings.push(unreachable(&why)),
-        Ok(link) => daemon(&link, &mut findings),
+    let link = console.connect();
+    let status = link.as_ref().ok().and_then(|link| if let Ok(Reply::Status(status)) = link.call(Op::Status) { Some(status) } else { None });
+    let mut findings = vec![match &status {
+        Some(status) => of_daemon(console, status.config.as_deref()),
+        None => configuration(console, None),
+    }];
+    match &link {
+        Err(why) => findings.push(unreachable(why)),
+        Ok(link) => daemon(link, status.as_deref(), &mut findings),
     }
     findings.extend(machine::look(console.environment));
     console.show(&findings, |findings, style, out| render(findings, style, out))?;
@@ -69,21 +75,36 @@ fn unreachable(why: &Failure) -> Finding {
     Finding::bad("daemon", why.to_string(), mend)
 }
 
-fn configuration(console: &Console<'_>) -> Finding {
-    match config::load(None, console) {
-        Err(why) => Finding::bad("configuration", why.to_string(), "gollmctl config check"),
+/// The configuration that the daemon reads.
+fn of_daemon(console: &Console<'_>, file: Option<&str>) -> Finding {
+    match file.map(Path::new) {
+        None => Finding::good("configuration", "gollmd has no file, and takes its keys from its environment"),
+        Some(file) => match std::fs::File::open(file) {
+            Err(why) if why.kind() == io::ErrorKind::PermissionDenied => {
+                Finding::warning("configuration", format!("you may not read {}", file.display()), "sudo gollmctl doctor")
+            }
+            _ => configuration(console, Some(file)),
+        },
+    }
+}
+
+/// The configuration in `file`, or where it is looked for.
+fn configuration(console: &Console<'_>, file: Option<&Path>) -> Finding {
+    let mend = file.map_or_else(|| "gollmctl config check".to_owned(), |file| format!("gollmctl config check {}", file.display()));
+    match config::load(file, console) {
+        Err(why) => Finding::bad("configuration", why.to_string(), mend),
         Ok(settings) => {
             let file = settings.file.as_ref().map_or_else(|| "the environment alone".to_owned(), |file| file.display().to_string());
             match settings.warnings.as_slice() {
                 [] => Finding::good("configuration", format!("{file}: {}", counted(settings.policy.keys().count(), "key"))),
-                warnings => Finding::warning("configuration", format!("{file}: {}", warnings.join("; ")), "gollmctl config check"),
+                warnings => Finding::warning("configuration", format!("{file}: {}", warnings.join("; ")), mend),
             }
         }
     }
 }
 
 /// What the daemon says of itself.
-fn daemon(link: &Link, findings: &mut Vec<Finding>) {
+fn daemon(link: &Link, status: Option<&Status>, findings: &mut Vec<Finding>) {
     let role = match link.call(Op::Whoami) {
         Ok(Reply::You(you)) => {
             let version = env!("CARGO_PKG_VERSION");
@@ -100,8 +121,8 @@ fn daemon(link: &Link, findings: &mut Vec<Finding>) {
     if role != Role::Admin {
         return findings.push(Finding::warning("access", "you are no admin: the rest is theirs to look at", "sudo gollmctl doctor"));
     }
-    let Ok(Reply::Status(status)) = link.call(Op::Status) else { return };
-    of_status(&status, findings);
+    let Some(status) = status else { return };
+    of_status(status, findings);
     if status.locked {
         return;
     }

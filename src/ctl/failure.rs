@@ -103,10 +103,11 @@ impl Failure {
 
     /// What mends it, where that can be known.
     fn hint(&self) -> Option<String> {
-        let Failure::Refused { reply, .. } = self else { return None };
+        let Failure::Refused { op, reply } = self else { return None };
         match reply.code {
+            // What was typed was wrong, and not who typed it.
+            ErrorCode::Denied if matches!(*op, "unlock" | "change_password" | "restore") && reply.message.contains("wrong") => None,
             ErrorCode::Denied => Some("run it as root or as the daemon's user; `gollmctl whoami` shows what you may do".to_owned()),
-            ErrorCode::Locked => Some("the daemon has no master secret; its log says where it looked for one".to_owned()),
             ErrorCode::UnknownProvider | ErrorCode::UnknownKey => Some("`gollmctl keys` lists providers and keys".to_owned()),
             ErrorCode::UnsupportedVersion => Some("gollmctl and gollmd must be of one version; restart the daemon after an update".to_owned()),
             ErrorCode::Internal => Some("the daemon's log says more: `journalctl -u gollmd`".to_owned()),
@@ -116,7 +117,7 @@ impl Failure {
                     _ => None,
                 })
             }
-            ErrorCode::BadRequest | ErrorCode::UnknownModel | ErrorCode::UnknownLease | ErrorCode::TooLarge => None,
+            ErrorCode::Locked | ErrorCode::BadRequest | ErrorCode::UnknownModel | ErrorCode::UnknownLease | ErrorCode::TooLarge => None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! `gollmctl key set|remove|enable|disable` and `reload`: acts that change something and answer that it is done.
 
-use std::io::{self, IsTerminal as _, Read};
+use std::io::{self, Read};
 
 use clap::{Args, Subcommand};
 use zeroize::Zeroizing;
@@ -14,6 +14,7 @@ use crate::protocol::reply::{KeyState, Reply};
 use crate::protocol::request::{KeyDisable, KeyEnable, KeyRemove, KeySet, Keys, Op};
 use crate::secret::{SECRET_MAX, Secret};
 use crate::time::span::Span;
+use crate::typed;
 
 /// Add, remove, enable or disable a key
 #[derive(Args)]
@@ -181,11 +182,10 @@ fn act(console: &mut Console<'_>, op: Op, done: &str) -> Result<(), Failure> {
 
 fn read_secret(key: &KeyId) -> Result<Secret, Failure> {
     let mistake = |why: &dyn std::fmt::Display| Failure::Input { what: format!("the secret of {key} was not taken"), why: why.to_string() };
-    let stdin = io::stdin();
-    let text = if stdin.is_terminal() {
-        rpassword::prompt_password(format!("Secret of {key} (not shown): ")).map_err(|error| mistake(&error))?
+    let text = if typed::is_asked() {
+        std::mem::take(&mut *typed::line(&format!("Secret of {key}"), SECRET_MAX).map_err(|error| mistake(&error))?)
     } else {
-        read_piped(&mut stdin.lock()).map_err(|error| mistake(&error))?
+        read_piped(&mut io::stdin().lock()).map_err(|error| mistake(&error))?
     };
     Secret::new(text).map_err(|why| mistake(&why))
 }

@@ -2,11 +2,9 @@
 
 mod credential;
 
-use std::io::{self, BufRead as _, IsTerminal as _};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use zeroize::Zeroizing;
 
 use crate::ctl::console::{Console, Form};
 use crate::ctl::daemon::Link;
@@ -14,6 +12,7 @@ use crate::ctl::failure::Failure;
 use crate::protocol::reply::{Reply, SlotAdded, SlotRow};
 use crate::protocol::request::{ChangePassword, Op, SlotAdd, SlotRemove, SlotSource, Unlock};
 use crate::secret::{PASSWORD_MAX, Password};
+use crate::typed;
 
 const PASSWD_HELP: &str = "\
 Without --to, the password is changed where it is: the old one and the new one are
@@ -113,8 +112,7 @@ pub(crate) fn lock(console: &mut Console<'_>) -> Result<(), Failure> {
 pub(crate) fn unlock(console: &mut Console<'_>) -> Result<(), Failure> {
     let link = console.connect()?;
     let is_new = slots(&link)?.is_empty() && locked(&link)?;
-    let mut entry = Entry::default();
-    let password = if is_new { entry.new_password("Master password of the new store")? } else { entry.password("Master password")? };
+    let password = if is_new { new_password("Master password of the new store")? } else { password("Master password")? };
     let done = link.call(Op::Unlock(Unlock { password }))?;
     tell(console, &done, "unlocked")
 }
@@ -149,7 +147,7 @@ impl Passwd {
             Place::Keyring => move_to(console, &link, SlotSource::Keyring, None, "the master secret is in the keyring now"),
             Place::File => move_to(console, &link, SlotSource::File, None, "the master secret is in `master.key` in the state directory now"),
             Place::Prompt => {
-                let password = Entry::default().new_password("New master password")?;
+                let password = new_password("New master password")?;
                 let done = "from its next start on gollmd is locked until `gollmctl unlock`";
                 move_to(console, &link, SlotSource::Password, Some(password), done)
             }
@@ -167,9 +165,8 @@ fn change(console: &mut Console<'_>, link: &Link) -> Result<(), Failure> {
         ["file"] => return move_to(console, link, SlotSource::File, None, "another master secret is in `master.key` in the state directory"),
         _ => {}
     }
-    let mut entry = Entry::default();
-    let old = entry.password("Old master password")?;
-    let new = entry.new_password("New master password")?;
+    let old = password("Old master password")?;
+    let new = new_password("New master password")?;
     let done = link.call(Op::ChangePassword(ChangePassword { old, new }))?;
     let mut text = "the master password is changed".to_owned();
     for (source, how) in [("environment", "in GOLLM_MASTER_PASSWORD"), ("credential", "as the systemd credential `gollm-master`")] {
@@ -238,7 +235,7 @@ impl Kind {
             Kind::Recovery => (SlotSource::Recovery, None),
             Kind::Keyring => (SlotSource::Keyring, None),
             Kind::File => (SlotSource::File, None),
-            Kind::Password => (SlotSource::Password, Some(Entry::default().new_password("Another master password")?)),
+            Kind::Password => (SlotSource::Password, Some(new_password("Another master password")?)),
         };
         let added = add(link, SlotAdd { source, secret, instead: None })?;
         if console.form == Form::Json {
@@ -257,63 +254,28 @@ impl Kind {
     }
 }
 
-/// Where passwords are typed, or piped in, a line each.
-#[derive(Default)]
-pub(crate) struct Entry {
-    repeats: bool,
+/// A password that is there.
+pub(crate) fn password(what: &str) -> Result<Password, Failure> {
+    let mut text = typed::line(what, PASSWORD_MAX).map_err(|why| mistake(&why))?;
+    Password::new(std::mem::take(&mut *text)).ok_or_else(|| mistake(&format!("it is empty, or longer than {PASSWORD_MAX} bytes")))
 }
 
-impl Entry {
-    /// One that is there.
-    pub(crate) fn password(&mut self, what: &str) -> Result<Password, Failure> {
-        let stdin = io::stdin();
-        let text = if stdin.is_terminal() {
-            self.repeats = true;
-            rpassword::prompt_password(format!("{what} (not shown): ")).map_err(|why| mistake(&why))?
-        } else {
-            piped(&mut stdin.lock()).map_err(|why| mistake(&why))?
-        };
-        Password::new(text).ok_or_else(|| mistake(&format!("it is empty, or longer than {PASSWORD_MAX} bytes")))
+/// A new one, which a person types twice.
+pub(crate) fn new_password(what: &str) -> Result<Password, Failure> {
+    let first = password(what)?.into_text();
+    if typed::is_asked() && first != password(&format!("{what}, again"))?.into_text() {
+        return Err(mistake(&"the two are not the same"));
     }
-
-    /// A new one, which a person types twice.
-    pub(crate) fn new_password(&mut self, what: &str) -> Result<Password, Failure> {
-        let first = self.password(what)?.into_text();
-        if self.repeats {
-            let second = self.password(&format!("{what}, again"))?.into_text();
-            if first != second {
-                return Err(mistake(&"the two are not the same"));
-            }
-        }
-        Ok(Password::of_text(first))
-    }
+    Ok(Password::of_text(first))
 }
 
 fn mistake(why: &dyn std::fmt::Display) -> Failure {
     Failure::Input { what: "the master password was not taken".to_owned(), why: why.to_string() }
 }
 
-/// One line, up to a bound. The buffer never grows: growing would leave copies behind.
-fn piped(input: &mut dyn io::BufRead) -> io::Result<String> {
-    let bound = PASSWORD_MAX + 2;
-    let mut line = Zeroizing::new(String::with_capacity(bound));
-    io::Read::take(input, u64::try_from(bound).unwrap_or(u64::MAX)).read_line(&mut line)?;
-    Ok(std::mem::take(&mut *line))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn piped_passwords_are_a_line_each() {
-        let mut input = "old one\nnew one\n".as_bytes();
-        assert_eq!(Password::new(piped(&mut input).unwrap()).unwrap().into_text().as_str(), "old one");
-        assert_eq!(Password::new(piped(&mut input).unwrap()).unwrap().into_text().as_str(), "new one");
-        assert!(Password::new(piped(&mut input).unwrap()).is_none());
-        let endless = vec![b'a'; 100_000];
-        assert!(Password::new(piped(&mut endless.as_slice()).unwrap()).is_none());
-    }
 
     #[test]
     fn a_slot_that_waits_to_be_replaced_says_so() {

@@ -28,7 +28,9 @@ struct Line {
     /// Go into the background; return when it serves, or say why it does not
     #[arg(long, conflicts_with = "check")]
     daemonize: bool,
-    /// Save what can be opened of a damaged store, say what is lost, and keep the damaged files; start nothing
+    /// Save what can be opened of a damaged store, say what is lost, and keep the damaged files; start nothing.
+    ///
+    /// A master password that the daemon can't find by itself is asked for, or read from standard input.
     #[arg(long, conflicts_with_all = ["check", "daemonize"])]
     repair: bool,
     /// Check whether the configuration loads, and say what is in it; start nothing

@@ -179,10 +179,10 @@ fn refuse(shared: &Shared, asker: &Asker, why: &EnvelopeError) -> Reply {
 
 /// Closes the store, gives it the records, and opens it again; whatever fails, one of the two states serves afterwards.
 async fn replaced(front: &Arc<Front>, shared: &Arc<Shared>, asker: &Asker, found: Found) -> Result<(), ErrorReply> {
-    let (vault, master) = (shared.vault(), shared.master);
+    let (vault, master) = (shared.vault(), shared.master());
     let detail = format!("from a backup of the store {}, made {}", found.label.store(), found.label.created);
     let entry = Entry { detail: Some(detail), ..trail::entry(shared, asker, "restore", None, &Ok(())) };
-    let bounds = shared.bounds();
+    let (own, bounds) = (shared.lock().trail.clone(), shared.bounds());
     let live = shared.live().as_ref().clone();
     let meanwhile = Shared::locked(Arc::clone(&front.desk), live, master, "a backup is being restored".to_owned());
     let meanwhile = meanwhile.map_err(|why| internal("restore", &why))?;
@@ -192,7 +192,7 @@ async fn replaced(front: &Arc<Front>, shared: &Arc<Shared>, asker: &Asker, found
     let desk = Arc::clone(&front.desk);
     let work = tokio::task::spawn_blocking(move || {
         let replaced = closed.map_err(|why| why.to_string()).and_then(|()| {
-            let records = with_own_trail(found.records, &vault, &entry, bounds);
+            let records = with_own_trail(found, own, &vault, &entry, bounds);
             store::replace(&desk.state_dir, &vault, records).map_err(|why| why.to_string())
         });
         (replaced, start::open_with(&desk, |_| store::open_again(&desk.state_dir, Arc::clone(&vault), master)))
@@ -201,22 +201,30 @@ async fn replaced(front: &Arc<Front>, shared: &Arc<Shared>, asker: &Asker, found
     let (again, store) = opened.map_err(|why| internal("restore", &why))?;
     front.run(again, store).map_err(|why| internal("restore", &why))?;
     start::tell_phase(&front.serving());
-    replaced.map_err(|why| failed("restore", &why))?;
+    if let Err(why) = replaced {
+        let refused = failed("restore", &why);
+        trail::note(&front.serving(), asker, "restore", None, &Err(refused.clone()));
+        return Err(refused);
+    }
     tracing::info!("a backup was restored");
     Ok(())
 }
 
-/// The records with their audit trail chained by this store's key, and the restoration at its end.
-fn with_own_trail(mut records: Vec<Record>, vault: &Vault, entry: &Entry, bounds: Bounds) -> Vec<Record> {
+/// The records of a backup with an audit trail of this store: the one that it has, where the backup is of the same store, so that
+/// a backup never takes away what was done since; else the backup's, and then its own. The restoration is at its end.
+fn with_own_trail(found: Found, own: Trail, vault: &Vault, entry: &Entry, bounds: Bounds) -> Vec<Record> {
     let of_trail = |record: &Record| record.tree == Tree::Audit || (record.tree == Tree::Meta && record.key == FLOOR_KEY);
-    let rows = records.iter().filter(|record| record.tree == Tree::Audit).map(|record| record.value.as_slice());
-    let before = Trail::restore(None, rows, std::iter::empty());
-    let mut own = Trail::default();
-    for told in before.links().filter_map(Link::entry).chain([entry.clone()]) {
-        own.append(vault, &told, bounds);
+    let (of_backup, mut records): (Vec<_>, Vec<_>) = found.records.into_iter().partition(of_trail);
+    let mut trail = own;
+    if found.label.store() != vault.store().to_string() {
+        let rows = of_backup.iter().filter(|record| record.tree == Tree::Audit).map(|record| record.value.as_slice());
+        let (before, since) = (Trail::restore(None, rows, std::iter::empty()), std::mem::take(&mut trail));
+        for told in before.links().chain(since.links()).filter_map(Link::entry) {
+            trail.append(vault, &told, bounds);
+        }
     }
-    records.retain(|record| !of_trail(record));
-    records.extend(own.unsaved().into_iter().filter_map(|(key, value)| Some(Record { tree: Tree::Audit, key, value: value?.into() })));
-    records.extend(own.floor().map(|value| Record { tree: Tree::Meta, key: FLOOR_KEY.to_vec(), value: value.into() }));
+    trail.append(vault, entry, bounds);
+    records.extend(trail.rows().into_iter().filter_map(|(key, value)| Some(Record { tree: Tree::Audit, key, value: value?.into() })));
+    records.extend(trail.floor().map(|value| Record { tree: Tree::Meta, key: FLOOR_KEY.to_vec(), value: value.into() }));
     records
 }

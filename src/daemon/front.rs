@@ -61,7 +61,8 @@ impl Desk {
             environment,
             socket,
             socket_group,
-            file,
+            // The daemon may be somewhere else when it is told of it.
+            file: file.map(|file| std::path::absolute(&file).unwrap_or(file)),
             state_dir,
             started: clock.now(),
             clock,

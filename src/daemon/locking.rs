@@ -24,12 +24,12 @@ pub(crate) async fn lock(front: Arc<Front>, asker: Asker) -> Reply {
     if shared.locked.is_some() {
         return Reply::Done;
     }
-    if shared.master == MasterSource::None {
+    if shared.master() == MasterSource::None {
         let why = "`encrypt_keys` is false: whoever can read the state directory can read every key, locked or not";
         return Reply::Error(ErrorReply::new(ErrorCode::BadRequest, why));
     }
     trail::note(&shared, &asker, "lock", None, &Ok(()));
-    let locked = match Shared::locked(Arc::clone(&front.desk), shared.live().as_ref().clone(), shared.master, "an admin locked it".to_owned()) {
+    let locked = match Shared::locked(Arc::clone(&front.desk), shared.live().as_ref().clone(), shared.master(), "an admin locked it".to_owned()) {
         Ok(locked) => locked,
         Err(why) => return Reply::Error(internal("lock", &why)),
     };
@@ -113,6 +113,7 @@ async fn with_slots<T: Send + 'static>(
     front: &Front,
     asker: &Asker,
     act: &'static str,
+    target: String,
     work: impl FnOnce(&Slots<'_>) -> Result<T, VaultError> + Send + 'static,
 ) -> Result<T, ErrorReply> {
     let _one_at_a_time = front.changing.lock().await;
@@ -121,12 +122,19 @@ async fn with_slots<T: Send + 'static>(
         return Err(locked(why));
     }
     let (desk, vault) = (Arc::clone(&front.desk), shared.vault());
-    let done = tokio::task::spawn_blocking(move || work(&Slots::new(&desk.state_dir, &vault))).await;
-    let result = match done {
-        Ok(result) => result.map_err(|why| vault_refusal(act, &why)),
+    let done = tokio::task::spawn_blocking(move || {
+        let done = work(&Slots::new(&desk.state_dir, &vault))?;
+        Ok((done, slots::list(&desk.state_dir)?.unwrap_or_default()))
+    });
+    let result = match done.await {
+        Ok(Ok((done, rows))) => {
+            shared.master_is_among(&rows.iter().map(|row| row.source).collect::<Vec<_>>());
+            Ok(done)
+        }
+        Ok(Err(why)) => Err(vault_refusal(act, &why)),
         Err(why) => Err(internal(act, &why)),
     };
-    trail::note(&shared, asker, act, None, &result.as_ref().map(|_| ()).map_err(Clone::clone));
+    trail::note(&shared, asker, act, Some(target), &result.as_ref().map(|_| ()).map_err(Clone::clone));
     result
 }
 
@@ -147,7 +155,8 @@ pub(crate) async fn slot_add(front: Arc<Front>, asker: Asker, request: SlotAdd) 
         (SlotSource::Password | SlotSource::Credential, None) => return bad("the new slot needs its `secret`"),
         (SlotSource::Keyring | SlotSource::File | SlotSource::Recovery, Some(_)) => return bad("the secret of such a slot is made, not given"),
     };
-    let added = with_slots(&front, &asker, "slot_add", move |slots| slots.add(&new, others)).await;
+    let target = source.name().to_owned();
+    let added = with_slots(&front, &asker, "slot_add", target, move |slots| slots.add(&new, others)).await;
     added.map_or_else(Reply::Error, |added| {
         let recovery_code = added.recovery_code.map(Password::of_text);
         Reply::SlotAdded(SlotAdded { slot: added.number, recovery_code })
@@ -159,12 +168,12 @@ pub(crate) fn bad(why: &str) -> Reply {
 }
 
 pub(crate) async fn slot_remove(front: Arc<Front>, asker: Asker, slot: u32) -> Reply {
-    let removed = with_slots(&front, &asker, "slot_remove", move |slots| slots.remove(slot)).await;
+    let removed = with_slots(&front, &asker, "slot_remove", format!("slot {slot}"), move |slots| slots.remove(slot)).await;
     removed.map_or_else(Reply::Error, |()| Reply::Done)
 }
 
 pub(crate) async fn change_password(front: Arc<Front>, asker: Asker, request: ChangePassword) -> Reply {
     let (old, new) = (request.old.into_text(), request.new.into_text());
-    let changed = with_slots(&front, &asker, "change_password", move |slots| slots.change_password(&old, &new)).await;
+    let changed = with_slots(&front, &asker, "change_password", "password".to_owned(), move |slots| slots.change_password(&old, &new)).await;
     changed.map_or_else(Reply::Error, |_| Reply::Done)
 }

@@ -95,6 +95,9 @@ pub enum StartError {
     /// The daemon in the background ended before it served.
     #[error("{}", if .0.is_empty() { "the daemon ended before it served" } else { .0 })]
     Child(String),
+    /// Standard input can't be read.
+    #[error("the password can't be read: {0}")]
+    Input(std::io::Error),
     /// Standard output can't be written.
     #[error("standard output can't be written: {0}")]
     Output(std::io::Error),
@@ -273,6 +276,11 @@ fn rebuild(desk: &Desk, opened: Opened, settings: Settings) -> Result<(Beginning
     let records = opened.records.iter().filter_map(|record| Some(Record { shelf: shelf_of(record.tree)?, key: &record.key, value: &record.value }));
     let broker = Broker::restore(policy, records, &events, clock.now())?;
     let mut warnings = opened.warnings;
+    if let Some(why) = opened.vault.swappable() {
+        warnings.push(format!(
+            "the keys of the store may be written to the swap ({why}): raise the limit of locked memory, as `LimitMEMLOCK=` does, or turn swap off"
+        ));
+    }
     for key in opened.unreadable.iter().filter(|(tree, _)| *tree == Tree::Secrets).map(|(_, key)| String::from_utf8_lossy(key)) {
         warnings.push(format!("the secret of {key} can't be opened: it is damaged; set it again"));
     }
@@ -338,7 +346,7 @@ fn apply(shared: &Shared, fetched: &Fetched) {
     core.secrets_changed = core.safe.entries().map(|(id, _)| id.clone()).collect();
     warnings.extend(admin::apply(shared, &mut core, &live.settings, fetched));
     drop(core);
-    for warning in status::general_warnings(shared.master).iter().chain(&live.settings.warnings).chain(&warnings) {
+    for warning in status::general_warnings(shared.master()).iter().chain(&live.settings.warnings).chain(&warnings) {
         tracing::warn!("{warning}");
     }
     shared.set_live(Live { warnings, refused: None, ..Live::clone(&live) });

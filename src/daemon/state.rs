@@ -114,7 +114,8 @@ pub(crate) struct Shared {
     pub(crate) locked: Option<String>,
     pub(crate) clock: SystemClock,
     vault: RwLock<Arc<Vault>>,
-    pub(crate) master: MasterSource,
+    /// The place of the master secret that opened the store, or, when its slot was removed, of another one.
+    master: RwLock<MasterSource>,
     live: RwLock<Arc<Live>>,
     /// Wakes the ticker: there is a deadline before the one it waits for.
     pub(crate) sooner: Notify,
@@ -294,7 +295,7 @@ impl Shared {
             locked: None,
             clock: beginning.clock,
             vault: RwLock::new(beginning.vault),
-            master: beginning.master,
+            master: RwLock::new(beginning.master),
             live: RwLock::new(Arc::new(beginning.live)),
             sooner: Notify::new(),
             suspect: Notify::new(),
@@ -313,6 +314,20 @@ impl Shared {
         let vault = Arc::new(Vault::of_nothing().map_err(OpenError::Vault)?);
         let shared = Self::new(desk, Beginning { broker, safe: Safe::default(), trail: Trail::default(), clock, vault, master, live });
         Ok(Self { locked: Some(why), ..shared })
+    }
+
+    /// Where the master secret is.
+    pub(crate) fn master(&self) -> MasterSource {
+        *self.master.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// These places hold master secrets now: is the one that was used among them still?
+    pub(crate) fn master_is_among(&self, sources: &[MasterSource]) {
+        let mut master = self.master.write().unwrap_or_else(PoisonError::into_inner);
+        if !sources.contains(&master) {
+            // A recovery code is a person's, too.
+            *master = sources.iter().copied().find(|source| *source != MasterSource::Recovery).unwrap_or(MasterSource::Prompt);
+        }
     }
 
     /// Lets the journal's thread do something, and waits for it.

@@ -20,7 +20,7 @@ pub(crate) fn status(shared: &Shared, caller: &Caller) -> Status {
     let core = shared.lock();
     let (selects, reports) = core.broker.counts();
     let mut warnings: Vec<String> = shared.locked.iter().map(|why| locking::locked(why).message).collect();
-    warnings.extend(general_warnings(shared.master));
+    warnings.extend(general_warnings(shared.master()));
     warnings.extend(core.failing.iter().map(|why| format!("the store can't be written, reports are refused: {why}")));
     warnings.extend(live.refused.iter().map(|why| format!("the last reload was refused: {why}")));
     warnings.extend(live.settings.warnings.iter().chain(&live.warnings).cloned());
@@ -41,7 +41,7 @@ pub(crate) fn status(shared: &Shared, caller: &Caller) -> Status {
         uptime_s: shared.desk.uptime().steady.since(shared.desk.started.steady).as_secs(),
         started: shared.desk.started.wall,
         locked: shared.locked.is_some(),
-        master_source: shared.master.name().to_owned(),
+        master_source: shared.master().name().to_owned(),
         socket: shared.desk.socket.to_string(),
         config: shared.desk.file.as_ref().map(|file| file.display().to_string()),
         counts,
@@ -55,7 +55,7 @@ pub(crate) fn status(shared: &Shared, caller: &Caller) -> Status {
 pub(crate) fn general_warnings(master: MasterSource) -> Vec<String> {
     match master {
         MasterSource::File => vec![
-            "the master secret lies in `master.key` beside the store: whoever can copy the state directory can read every key; to avoid it, give a systemd credential or GOLLM_MASTER_PASSWORD at the first start of a new store".to_owned(),
+            "the master secret lies in `master.key` beside the store: whoever can copy the state directory can read every key; `gollmctl passwd --to credential`, or `--to keyring`, or `--to prompt`, moves it".to_owned(),
         ],
         MasterSource::None => vec!["`encrypt_keys` is false: whoever can copy the state directory can read every key".to_owned()],
         _ => Vec::new(),

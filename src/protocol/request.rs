@@ -238,6 +238,20 @@ pub enum SlotSource {
     Recovery,
 }
 
+impl SlotSource {
+    /// Its name on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            SlotSource::Password => "password",
+            SlotSource::Credential => "credential",
+            SlotSource::Keyring => "keyring",
+            SlotSource::File => "file",
+            SlotSource::Recovery => "recovery",
+        }
+    }
+}
+
 /// Lets another master secret open the store.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

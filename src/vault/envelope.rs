@@ -72,7 +72,7 @@ pub(crate) fn seal(
         Some(passphrase) => (vec![Slot::new(1, MasterSource::Prompt, passphrase.as_bytes(), Cost::STANDARD, store, &key)?], None),
         None => {
             let slots = known_slots(dir)?;
-            (slots, Some(hex(&wrapping(&vault.keys.root, store)?.seal(&aad(store), key.as_slice())?)))
+            (slots, Some(hex(&wrapping(&vault.keys.all.root, store)?.seal(&aad(store), key.as_slice())?)))
         }
     };
     let count = u32::try_from(parts.len()).unwrap_or(u32::MAX);

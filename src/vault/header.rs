@@ -181,7 +181,7 @@ impl Header {
 
     /// Goes over to the files of another generation, and to the keys that seal them.
     pub(crate) fn switch(mut self, dir: &Path, vault: &Vault, generation: u32) -> Result<(), VaultError> {
-        self.data_key = vault.keys.wrap(vault.store, generation)?.map(|wrapped| hex(&wrapped));
+        self.data_key = vault.keys.all.wrap(vault.store, generation)?.map(|wrapped| hex(&wrapped));
         self.generation = generation;
         self.write(dir).map(drop)
     }

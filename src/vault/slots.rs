@@ -205,7 +205,7 @@ impl<'a> Slots<'a> {
         }
         let store = self.vault.store();
         let number = slots.iter().map(|slot| slot.number).max().unwrap_or(0).saturating_add(1);
-        let slot = Slot::new(number, source, secret.as_bytes(), self.cost, store, &self.vault.keys.root)?;
+        let slot = Slot::new(number, source, secret.as_bytes(), self.cost, store, &self.vault.keys.all.root)?;
         self.change(|slots| {
             slots.push(slot);
             Ok(())

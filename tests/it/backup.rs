@@ -30,6 +30,12 @@ impl Lines {
     }
 }
 
+/// What was done and what came of it, from the older to the newer.
+fn acts(audit: &Value) -> Vec<(String, String)> {
+    let word = |entry: &Value, field: &str| entry[field].as_str().unwrap().to_owned();
+    audit["entries"].as_array().unwrap().iter().map(|entry| (word(entry, "act"), word(entry, "result"))).collect()
+}
+
 #[test]
 fn a_backup_is_restored_onto_another_machine_with_its_own_master_secret() {
     let site = Site::new(CONFIG);
@@ -61,9 +67,14 @@ fn a_backup_is_restored_onto_another_machine_with_its_own_master_secret() {
     assert!([2, 3].contains(&row["requests_total"].as_u64().unwrap()), "{row}");
     assert_eq!((&row["cost_today_usd"], &row["rate_limit"]), (&json!(0.5), &json!(9)));
     assert_eq!(lines.lease(&json!({"provider": "openai", "key_name": "by-hand"}))["secret"], "sk-planted-by-hand");
-    let verified = lines.expect("audit", &json!({"audit": {"verify": true, "limit": 5}}));
+    let verified = lines.expect("audit", &json!({"audit": {"verify": true}}));
     assert_eq!(verified["verified"]["ok"], true);
-    let last = verified["entries"].as_array().unwrap().iter().find(|entry| entry["act"] == "restore").unwrap().clone();
+    // What the backup's trail says was done, what this machine's own says, and the restoration.
+    let acts = acts(&verified);
+    let place = |act: &str, result: &str| acts.iter().position(|(of, came)| (of.as_str(), came.as_str()) == (act, result));
+    let (set, wrong, done) = (place("key_set", "done"), place("restore", "denied"), place("restore", "done"));
+    assert!(set.is_some() && set < wrong && wrong < done, "{acts:?}");
+    let last = verified["entries"].as_array().unwrap().iter().rfind(|entry| entry["act"] == "restore").unwrap().clone();
     assert!(last["detail"].as_str().unwrap().contains("from a backup of the store"), "{last}");
     assert!(daemon.terminate().success());
     // What opens it at the next start is its own master secret.
@@ -94,8 +105,13 @@ fn a_store_whose_secret_nobody_knows_is_backed_up_with_a_passphrase() {
     assert_eq!(site.lines().row("openai", "by-hand")["cost_today_usd"], 0.5);
     let mut lines = site.lines();
     lines.done(&json!({"key_remove": {"provider": "openai", "key_name": "by-hand"}}));
+    let anchor = lines.expect("audit", &json!({"audit": {"verify": true}}))["verified"]["anchor"].clone();
     assert_eq!(site.ctl_with(&["restore", file], "a phrase\n").status, 0);
     assert_eq!(lines.row("openai", "by-hand")["cost_today_usd"], 0.5);
+    // What was done since the backup is known still, and the chain is the one that it was.
+    let verified = lines.expect("audit", &json!({"audit": {"verify": true, "anchor": anchor}}));
+    assert_eq!((&verified["verified"]["ok"], &verified["verified"]["anchored"]), (&json!(true), &json!(true)));
+    assert!(acts(&verified).contains(&("key_remove".to_owned(), "done".to_owned())));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Packages that only these files may name: replacing one is the work of one place.
-const PLACES: [(&str, &[&str]); 18] = [
+const PLACES: [(&str, &[&str]); 20] = [
     ("aes_gcm", &["vault"]),
     ("argon2", &["vault"]),
     (
@@ -29,7 +29,9 @@ const PLACES: [(&str, &[&str]); 18] = [
     ("keyring", &["vault"]),
     ("libc", &["endpoint/listen/unix/peer.rs"]),
     ("nix", &["platform/unix/names.rs"]),
+    ("region", &["vault/locked.rs"]),
     ("reqwest", &["probe"]),
+    ("rpassword", &["typed.rs"]),
     ("rustls", &["probe"]),
     ("sd_notify", &["platform/unix.rs", "platform/unix/handed.rs"]),
     ("serde_yaml", &["config/file.rs"]),

@@ -42,7 +42,7 @@ fn the_doctor_names_the_command_that_mends_each_thing() {
     lines.done(&json!("lock"));
     let (status, found) = findings(&site);
     assert_eq!(status, 1);
-    assert_eq!(mends(&found, "configuration"), ["gollmctl config check"]);
+    assert!(mends(&found, "configuration")[0].starts_with("gollmctl config check /"), "{found:?}");
     assert_eq!(mends(&found, "store"), ["gollmctl unlock"]);
     assert!(mends(&found, "master secret").is_empty());
 }
@@ -64,8 +64,11 @@ fn a_damaged_store_is_refused_repaired_and_served_from() {
         "{}",
         repaired.out
     );
-    let again = run(site.gollmd(&["--repair"]), "");
-    assert!(again.out.contains("nothing was changed"), "{}", again.out);
+    // A password that is not in the environment is read from standard input.
+    let mut typed = site.gollmd(&["--repair"]);
+    typed.env_remove("GOLLM_MASTER_PASSWORD");
+    let again = run(typed, "a password for tests\n");
+    assert!(again.out.contains("nothing was changed"), "{}{}", again.out, again.err);
     let _daemon = site.start();
     assert_eq!(site.lines().lease(&json!({"provider": "openai", "key_name": "b"}))["secret"], "sk-by-hand");
     let busy = run(site.gollmd(&["--repair"]), "");

@@ -4,5 +4,5 @@ complete -c gollmd -l state-dir -d 'Where state is kept [default: $STATE_DIRECTO
 complete -c gollmd -l daemonize -d 'Go into the background; return when it serves, or say why it does not'
 complete -c gollmd -l repair -d 'Save what can be opened of a damaged store, say what is lost, and keep the damaged files; start nothing'
 complete -c gollmd -l check -d 'Check whether the configuration loads, and say what is in it; start nothing'
-complete -c gollmd -s h -l help -d 'Print help'
+complete -c gollmd -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c gollmd -s V -l version -d 'Print version'

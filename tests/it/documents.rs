@@ -15,7 +15,8 @@ const PROTOCOL: &str = include_str!("../../docs/protocol.md");
 fn fields() -> BTreeSet<&'static str> {
     let active = EXAMPLE.lines().map(|line| line.trim_start().trim_start_matches("#~").trim_start_matches("- "));
     let names = active.filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(':')).map(|(name, _)| name.trim());
-    let sections = ["providers", "openai", "anthropic", "api_keys", "models", "rotation", "global", "access", "admins", "clients", "match", "master"];
+    let sections =
+        ["providers", "openai", "anthropic", "api_keys", "models", "rotation", "global", "access", "admins", "clients", "match", "master", "audit"];
     names.filter(|name| !sections.contains(name)).collect()
 }
 
@@ -67,9 +68,42 @@ fn every_message_of_the_protocols_page_is_one() {
         "key_disable",
         "reload",
         "access",
+        "lock",
+        "unlock",
+        "change_password",
+        "slots",
+        "slot_add",
+        "slot_remove",
+        "rekey",
+        "audit",
+        "backup",
+        "backup_part",
+        "restore_part",
+        "restore",
+        "export",
     ];
     assert_eq!(requests, BTreeSet::from(ops));
-    let kinds = ["you", "lease", "explanation", "reported", "status", "keys", "statistics", "validations", "health", "access", "done", "error"];
+    let kinds = [
+        "you",
+        "lease",
+        "explanation",
+        "reported",
+        "status",
+        "keys",
+        "statistics",
+        "validations",
+        "health",
+        "access",
+        "slots",
+        "slot_added",
+        "audit",
+        "backup",
+        "backup_part",
+        "restored",
+        "export",
+        "done",
+        "error",
+    ];
     assert_eq!(replies, BTreeSet::from(kinds.map(str::to_owned)));
 }
 

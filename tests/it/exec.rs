@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::harness::daemon::signal;
 use crate::harness::lines::nanos;
-use crate::harness::{Site, until};
+use crate::harness::{Site, run, until};
 
 const CONFIG: &str = "
 providers:
@@ -141,4 +141,16 @@ fn signals_reach_the_command() {
         out.read_line(&mut line).unwrap();
         assert_eq!((status.code(), line), (Some(9), format!("got {name}\n")));
     }
+}
+
+/// It has what was given to gollmctl, and nothing of gollmctl's own.
+#[test]
+fn the_command_gets_no_descriptor_of_gollmctls_own() {
+    let site = Site::new(CONFIG);
+    let _daemon = site.start();
+    let script = ["sh", "-c", "for fd in /proc/$$/fd/*; do echo ${fd##*/}; done"];
+    let mut without = std::process::Command::new(script[0]);
+    without.args(&script[1..]);
+    let with = site.ctl(&[&["exec", "openai", "--"], script.as_slice()].concat());
+    assert_eq!((with.status, with.out), (0, run(without, "").out));
 }

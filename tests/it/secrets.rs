@@ -16,7 +16,11 @@ const FOREIGN: &str = "sk-ant-api03-PlantedForeign0123456789abcdefghijkl";
 const MISPLACED: &str = "sk-proj-PlantedInAWrongField0123456789abcdefg";
 const PASSWORD: &str = "PlantedMasterPassword0123456789";
 
-const SECRETS: [&str; 7] = [IN_FILE, IN_VARIABLE, IN_OVERRIDE, BY_HAND, FOREIGN, MISPLACED, PASSWORD];
+const NEW_PASSWORD: &str = "PlantedOtherPassword9876543210";
+const WRONG_PASSWORD: &str = "PlantedWrongPassword5678901234";
+const PASSPHRASE: &str = "PlantedPassphrase0123456789012";
+
+const SECRETS: [&str; 10] = [IN_FILE, IN_VARIABLE, IN_OVERRIDE, BY_HAND, FOREIGN, MISPLACED, PASSWORD, NEW_PASSWORD, WRONG_PASSWORD, PASSPHRASE];
 
 fn config(base_url: &str) -> String {
     format!(
@@ -144,6 +148,7 @@ fn no_secret_leaves_but_in_a_lease() {
     in_wrong_places(&site, &mut lines, &mut heard);
     live(&mut lines, &mut heard, &provider);
     broken_file(&site, &daemon, &mut lines, &mut heard);
+    safe_keeping(&site, &mut heard);
     for what in ["cmdline", "comm", "cgroup"] {
         heard.note(what, std::fs::read(format!("/proc/{}/{what}", daemon.pid())).unwrap());
     }
@@ -161,6 +166,27 @@ fn no_secret_leaves_but_in_a_lease() {
         heard.note(path.display().to_string(), bytes);
     }
     heard.holds_none();
+}
+
+/// Whatever is done with the store as a whole.
+fn safe_keeping(site: &Site, heard: &mut Heard) {
+    let file = site.path("gollm.backup");
+    let file = file.to_str().unwrap();
+    assert_eq!(heard.ctl(site, &["backup", "--passphrase", file], &format!("{PASSPHRASE}\n")), 0);
+    assert_eq!(heard.ctl(site, &["restore", file], &format!("{WRONG_PASSWORD}\n")), 4);
+    assert_eq!(heard.ctl(site, &["restore", file], &format!("{PASSPHRASE}\n")), 0);
+    heard.note("the backup", std::fs::read(file).unwrap());
+    assert_eq!(heard.ctl(site, &["rekey"], ""), 0);
+    assert_eq!(heard.ctl(site, &["slot", "add", "password"], &format!("{NEW_PASSWORD}\n")), 0);
+    assert_eq!(heard.ctl(site, &["passwd"], &format!("{WRONG_PASSWORD}\n{NEW_PASSWORD}\n")), 4);
+    assert_eq!(heard.ctl(site, &["lock"], ""), 0);
+    assert_eq!(heard.ctl(site, &["unlock"], &format!("{WRONG_PASSWORD}\n")), 4);
+    assert_eq!(heard.ctl(site, &["unlock"], &format!("{NEW_PASSWORD}\n")), 0);
+    for arguments in
+        [&["audit", "--verify"] as &[&str], &["audit", "--limit", "2000"], &["--json", "audit"], &["export"], &["doctor"], &["slot", "list"]]
+    {
+        assert_ne!(heard.ctl(site, arguments, ""), 3);
+    }
 }
 
 fn by_stdin(site: &Site, heard: &mut Heard) {
@@ -264,4 +290,15 @@ fn broken_file(site: &Site, daemon: &crate::harness::daemon::Daemon, lines: &mut
     until("the refusal of a reload", || (site.log().matches("was not reloaded").count() > before).then_some(()));
     site.configure(&whole);
     assert_eq!(heard.ask(lines, &json!("reload")), "done");
+}
+
+/// Or `status` says why they are not.
+#[test]
+fn the_stores_keys_lie_on_locked_pages() {
+    let site = Site::new(&config("http://127.0.0.1:9"));
+    let daemon = site.start();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
+    let locked = status.lines().find_map(|line| line.strip_prefix("VmLck:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok()).unwrap();
+    let warned = site.lines().expect("status", &json!("status"))["warnings"].to_string().contains("may be written to the swap");
+    assert_eq!(locked >= 16, !warned, "{locked} kB are locked");
 }

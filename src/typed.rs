@@ -15,6 +15,7 @@ pub(crate) fn line(what: &str, longest: usize) -> io::Result<Zeroizing<String>> 
 }
 
 /// Is there somebody who can be asked to type it again?
+#[cfg(feature = "ctl")]
 pub(crate) fn is_asked() -> bool {
     io::stdin().is_terminal()
 }

@@ -126,18 +126,8 @@ pub(crate) fn answer(front: &Arc<Front>, asker: &Asker, op: Op) -> Answer {
         Op::Record(request) => durable(shared, |broker, moment| broker.record(caller, &request, moment).map(Reply::Reported)),
         Op::Status => Answer::Now(Reply::Status(Box::new(status::status(shared, caller)))),
         Op::Keys(request) => Answer::of(status::keys(shared, caller, request.provider.as_ref())),
-        Op::Health => {
-            let now = shared.clock.now();
-            let mut health = shared.lock().broker.health(now);
-            health.retain(|provider, _| caller.may_use(provider));
-            Answer::Now(Reply::Health(health))
-        }
-        Op::Statistics(request) => {
-            if let Err(refused) = request.check() {
-                return Answer::Now(Reply::Error(ErrorReply::new(ErrorCode::BadRequest, refused.to_string())));
-            }
-            Answer::later(statistics(Arc::clone(shared), caller.clone(), request))
-        }
+        Op::Health => Answer::Now(health(shared, caller)),
+        Op::Statistics(request) => Answer::later(statistics(Arc::clone(shared), caller.clone(), request)),
         Op::Validate(request) => Answer::later(checker::validate(Arc::clone(shared), asker.clone(), request)),
         Op::KeySet(request) if request.validate == Some(true) && shared.live().settings.key_validation => {
             Answer::later(checker::set_checked(Arc::clone(shared), asker.clone(), request))
@@ -157,24 +147,14 @@ pub(crate) fn answer(front: &Arc<Front>, asker: &Asker, op: Op) -> Answer {
             admin::act(shared, asker, "key_disable", &id, |core| core.decide(shared, |broker, moment| broker.key_disable(&id, span, moment)))
         }
         Op::Rekey => to_the_end(copies::rekey(Arc::clone(front), asker.clone())),
-        Op::Export => {
-            let live = shared.live();
-            let policy = admin::whole_policy(&live.settings, &shared.lock().safe);
-            Answer::Now(Reply::Export(config::show::show_with(&live.settings, &policy)))
-        }
+        Op::Export => Answer::Now(export(shared)),
         Op::Backup(request) => to_the_end(copies::backup(Arc::clone(front), asker.clone(), request)),
         Op::BackupPart(request) => Answer::of(copies::part(shared, request)),
         Op::RestorePart(request) => Answer::of(copies::take_part(shared, request)),
         Op::Restore(request) => to_the_end(copies::restore(Arc::clone(front), asker.clone(), request)),
-        Op::Audit(request) => {
-            let shared = Arc::clone(shared);
-            off_thread(move || trail::answer(&shared, &request))
-        }
-        Op::Access(request) => {
-            let shared = Arc::clone(shared);
-            // Names may be looked up over a network.
-            off_thread(move || access(&shared, &request))
-        }
+        Op::Audit(request) => off_thread(shared, move |shared| trail::answer(shared, &request)),
+        // Names may be looked up over a network.
+        Op::Access(request) => off_thread(shared, move |shared| access(shared, &request)),
         Op::Reload => to_the_end(admin::reload(Arc::clone(front), Some(asker.clone()))),
         Op::Lock => to_the_end(locking::lock(Arc::clone(front), asker.clone())),
         Op::Unlock(request) => to_the_end(locking::unlock(Arc::clone(front), asker.clone(), request)),
@@ -186,8 +166,9 @@ pub(crate) fn answer(front: &Arc<Front>, asker: &Asker, op: Op) -> Answer {
 }
 
 /// What would hold up the thread that serves.
-fn off_thread(work: impl FnOnce() -> Result<Reply, ErrorReply> + Send + 'static) -> Answer {
-    let work = tokio::task::spawn_blocking(move || work().unwrap_or_else(Reply::Error));
+fn off_thread(shared: &Arc<Shared>, work: impl FnOnce(&Shared) -> Result<Reply, ErrorReply> + Send + 'static) -> Answer {
+    let shared = Arc::clone(shared);
+    let work = tokio::task::spawn_blocking(move || work(&shared).unwrap_or_else(Reply::Error));
     Answer::later(async {
         work.await.unwrap_or_else(|_| Reply::Error(ErrorReply::new(ErrorCode::Internal, "the request failed in the daemon; its log says why")))
     })
@@ -201,6 +182,18 @@ fn to_the_end(act: impl Future<Output = Reply> + Send + 'static) -> Answer {
     })
 }
 
+fn health(shared: &Shared, caller: &Caller) -> Reply {
+    let mut health = shared.lock().broker.health(shared.clock.now());
+    health.retain(|provider, _| caller.may_use(provider));
+    Reply::Health(health)
+}
+
+fn export(shared: &Shared) -> Reply {
+    let live = shared.live();
+    let policy = admin::whole_policy(&live.settings, &shared.lock().safe);
+    Reply::Export(config::show::show_with(&live.settings, &policy))
+}
+
 fn explain(shared: &Shared, caller: &Caller, request: &Select) -> Result<Reply, ErrorReply> {
     let mut core = shared.lock();
     // Whoever waits comes before the select that is asked about.
@@ -211,6 +204,9 @@ fn explain(shared: &Shared, caller: &Caller, request: &Select) -> Result<Reply, 
 
 /// Adds up usage off the thread that serves, a few at a time: the place is kept until the work ends, whoever waits for it.
 async fn statistics(shared: Arc<Shared>, caller: Caller, request: Statistics) -> Reply {
+    if let Err(refused) = request.check() {
+        return Reply::Error(ErrorReply::new(ErrorCode::BadRequest, refused.to_string()));
+    }
     let place = Arc::clone(&shared.statistics).acquire_owned().await;
     let ledger = shared.lock().broker.ledger();
     let work = move || {

@@ -46,6 +46,9 @@ pub(super) fn remove_others(home: &Path, generation: u32) -> std::io::Result<()>
     Ok(())
 }
 
+/// A row before it is sealed: tree, key, value; none: the row goes.
+type Plain = (Tree, Vec<u8>, Option<Zeroizing<Vec<u8>>>);
+
 /// A generation that is being built.
 pub(crate) struct Next {
     number: u32,
@@ -85,7 +88,7 @@ impl Next {
         Ok(lost)
     }
 
-    fn put(&mut self, rows: &[(Tree, Vec<u8>, Option<Zeroizing<Vec<u8>>>)]) -> Result<(), OpenError> {
+    fn put(&mut self, rows: &[Plain]) -> Result<(), OpenError> {
         let mut sealed = Vec::with_capacity(rows.len());
         for (tree, key, plain) in rows {
             let place = Place { tree: tree.name(), key, version: SEALED };

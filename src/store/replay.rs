@@ -100,7 +100,7 @@ fn read_on(dir: &Path, vault: &Vault, records: &mut Vec<Record>) -> Result<(), O
     let mut reader: Option<Reader> = None;
     for number in numbers {
         let (label, bytes) = segment::read(dir, number, vault).map_err(|why| unreadable(dir, number, why))?;
-        let current = reader.get_or_insert_with(|| Reader { before: label.before, last: label.before, met: true, end: None });
+        let current = reader.get_or_insert(Reader { before: label.before, last: label.before, met: true, end: None });
         if current.last != label.before {
             return Err(lost("a segment is missing, or cut"));
         }

@@ -100,8 +100,11 @@ fn known_slots(dir: &std::path::Path) -> Result<Vec<Slot>, VaultError> {
     if slots.is_empty() { Err(SlotError::NobodyKnows.into()) } else { Ok(slots) }
 }
 
+/// What is sealed, in the order in which it was given.
+pub(crate) type Parts = Vec<Zeroizing<Vec<u8>>>;
+
 /// Opens all parts. Slow.
-pub(crate) fn open(bytes: &[u8], password: &str) -> Result<(Label, Vec<Zeroizing<Vec<u8>>>), EnvelopeError> {
+pub(crate) fn open(bytes: &[u8], password: &str) -> Result<(Label, Parts), EnvelopeError> {
     let end = bytes.iter().take(64 * 1024).position(|byte| *byte == b'\n').ok_or(EnvelopeError::NoBackup)?;
     let (line, mut rest) = bytes.split_at(end + 1);
     let label: Label = serde_json::from_slice(line).map_err(|_| EnvelopeError::NoBackup)?;

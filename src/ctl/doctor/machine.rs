@@ -45,10 +45,10 @@ fn state(environment: &Environment) -> Vec<Finding> {
 }
 
 fn of_directory(directory: &std::path::Path) -> Vec<Finding> {
-    let shown = directory.display();
     let mut findings = Vec::new();
     #[cfg(unix)]
     if let Ok(metadata) = std::fs::metadata(directory) {
+        let shown = directory.display();
         let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o7777;
         findings.push(if mode & 0o077 == 0 {
             Finding::good("state", format!("{shown} is its owner's alone"))

@@ -91,7 +91,7 @@ pub enum VaultError {
     #[error(transparent)]
     Slot(#[from] SlotError),
     /// The keyring did not give, or keep, the master secret.
-    #[error("the keyring {0}; unlock it, or set `master.source` to another source, and start again")]
+    #[error("the keyring {0}; {mend}", mend = .0.mend())]
     Keyring(RingFault),
     /// A file with a master secret can't be used.
     #[error("{}: {what}", path.display())]

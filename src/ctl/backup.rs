@@ -69,7 +69,7 @@ pub(crate) fn rekey(console: &mut Console<'_>) -> Result<(), Failure> {
 pub(crate) fn export(console: &mut Console<'_>) -> Result<(), Failure> {
     let Reply::Export(text) = console.ask(Op::Export)? else { return Err(Failure::unexpected("export")) };
     match console.form {
-        Form::Json => console.write_json(&Reply::Export(text)),
+        Form::Json => console.write_json(&text),
         Form::Text => write!(console.out, "{text}").map_err(Failure::Output),
     }
 }
@@ -86,7 +86,7 @@ impl Backup {
         }
         written?;
         if console.form == Form::Json {
-            return console.write_json(&Reply::Backup(made));
+            return console.write_json(&made);
         }
         writeln!(console.out, "{}: {} bytes; `gollmctl restore {} --check` shows that it opens", self.file.display(), made.bytes, self.file.display())
             .map_err(Failure::Output)

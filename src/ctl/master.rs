@@ -181,7 +181,7 @@ fn change(console: &mut Console<'_>, link: &Link) -> Result<(), Failure> {
 fn move_to(console: &mut Console<'_>, link: &Link, source: SlotSource, secret: Option<Password>, done: &str) -> Result<(), Failure> {
     let added = add(link, SlotAdd { source, secret, instead: Some(true) })?;
     if console.form == Form::Json {
-        return console.write_json(&Reply::SlotAdded(added));
+        return console.write_json(&added);
     }
     writeln!(console.out, "{done}").map_err(Failure::Output)
 }
@@ -239,7 +239,7 @@ impl Kind {
         };
         let added = add(link, SlotAdd { source, secret, instead: None })?;
         if console.form == Form::Json {
-            return console.write_json(&Reply::SlotAdded(added));
+            return console.write_json(&added);
         }
         let Some(code) = added.recovery_code else {
             return writeln!(console.out, "slot {} is added", added.slot).map_err(Failure::Output);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Packages that only these files may name: replacing one is the work of one place.
-const PLACES: [(&str, &[&str]); 20] = [
+const PLACES: [(&str, &[&str]); 21] = [
     ("aes_gcm", &["vault"]),
     ("argon2", &["vault"]),
     (
@@ -22,6 +22,7 @@ const PLACES: [(&str, &[&str]); 20] = [
     ),
     ("clap", &["ctl", "daemon/arguments.rs"]),
     ("daemonize", &["daemon/background.rs"]),
+    ("dbus_secret_service", &["vault/keyring.rs"]),
     ("getrandom", &["vault"]),
     ("hkdf", &["vault"]),
     ("hmac", &["vault"]),

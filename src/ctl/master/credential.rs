@@ -11,7 +11,6 @@ use super::add;
 use crate::ctl::console::{Console, Form};
 use crate::ctl::daemon::Link;
 use crate::ctl::failure::Failure;
-use crate::protocol::reply::Reply;
 use crate::protocol::request::{Op, SlotAdd, SlotRemove, SlotSource};
 use crate::secret::Password;
 
@@ -28,7 +27,7 @@ pub(super) fn seal(console: &mut Console<'_>, link: &Link, file: &Path) -> Resul
         return Err(why);
     }
     if console.form == Form::Json {
-        return console.write_json(&Reply::SlotAdded(added));
+        return console.write_json(&added);
     }
     writeln!(
         console.out,

@@ -219,7 +219,7 @@ next_steps() {
 
 # What --purge removes, as far as it is there.
 kept() {
-    for path in /etc/gollm /var/lib/gollm /etc/credstore.encrypted/gollm-master /etc/systemd/system/gollmd.service.d /etc/systemd/system/gollmd.socket.d /run/gollm; do
+    for path in /etc/gollm /var/lib/gollm /etc/credstore.encrypted/gollm-master /etc/systemd/system/gollmd.service.d /etc/systemd/system/gollmd.socket.d; do
         if [ -e "$path" ]; then say "$path"; fi
     done
 }
@@ -256,6 +256,8 @@ uninstall_all() {
         done <"$manifest"
         act rm -f "$manifest"
         act rmdir "${manifest%/*}"
+        # The unit leaves its socket's directory between two starts.
+        act rm -rf /run/gollm
         if runs; then act systemctl daemon-reload; fi
         say "gollm is removed."
     elif [ $purge = no ]; then

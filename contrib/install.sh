@@ -155,11 +155,17 @@ put() {
     half=''
 }
 
+# With its directory, if that is gollm's own and empty.
+take_away() {
+    act rm -f "$1"
+    case $1 in */gollm/*) [ $dry = yes ] || rmdir "${1%/*}" 2>/dev/null || : ;; esac
+}
+
 # Files that an earlier version had, or that lie below another prefix.
 remove_stale() {
     [ -f "$manifest" ] || return 0
     while read -r _ old; do
-        cut -d' ' -f2 "$scratch/files" | grep -qxF "$old" || act rm -f "$old"
+        cut -d' ' -f2 "$scratch/files" | grep -qxF "$old" || take_away "$old"
     done <"$manifest"
 }
 
@@ -251,8 +257,7 @@ uninstall_all() {
                 fi
                 ;;
             esac
-            act rm -f "$path"
-            case $path in */gollm/*) act rmdir --ignore-fail-on-non-empty "${path%/*}" 2>/dev/null || : ;; esac
+            take_away "$path"
         done <"$manifest"
         act rm -f "$manifest"
         act rmdir "${manifest%/*}"

@@ -265,7 +265,7 @@ uninstall_all() {
         # The unit leaves its socket's directory between two starts.
         act rm -rf /run/gollm
         if runs; then act systemctl daemon-reload; fi
-        say "gollm is removed."
+        [ $dry = yes ] || say "gollm is removed."
     elif [ $purge = no ]; then
         die "nothing of this script is here: $manifest is missing. What was installed by hand is removed by hand"
     fi
@@ -274,7 +274,7 @@ uninstall_all() {
         if user_is_there; then act userdel gollm; fi
         # userdel leaves a group that has other members.
         if [ $dry = no ] && getent group gollm >/dev/null; then groupdel gollm; fi
-        say "Configuration, store, master secret and user are removed."
+        [ $dry = yes ] || say "Configuration, store, master secret and user are removed."
     else
         say "Kept, for the next installation:"
         kept | sed 's/^/  /'

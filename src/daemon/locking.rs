@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::config;
 use crate::daemon::answer::Asker;
 use crate::daemon::front::Front;
 use crate::daemon::start::{self, StartError};
@@ -155,6 +156,14 @@ pub(crate) async fn slot_add(front: Arc<Front>, asker: Asker, request: SlotAdd) 
         (SlotSource::Password | SlotSource::Credential, None) => return bad("the new slot needs its `secret`"),
         (SlotSource::Keyring | SlotSource::File | SlotSource::Recovery, Some(_)) => return bad("the secret of such a slot is made, not given"),
     };
+    let configured = front.serving().live().settings.master;
+    if others == Others::Leave && !finds(configured, source) {
+        return bad(&format!(
+            "`master.source: {}` in the configuration would not find it at the next start: set it to `auto` or `{}`, then `gollmctl reload`",
+            configured.name(),
+            if source == SlotSource::Password { "prompt" } else { source.name() }
+        ));
+    }
     let target = source.name().to_owned();
     let added = with_slots(&front, &asker, "slot_add", target, move |slots| slots.add(&new, others)).await;
     added.map_or_else(Reply::Error, |added| {
@@ -165,6 +174,18 @@ pub(crate) async fn slot_add(front: Arc<Front>, asker: Asker, request: SlotAdd) 
 
 pub(crate) fn bad(why: &str) -> Reply {
     Reply::Error(ErrorReply::new(ErrorCode::BadRequest, why))
+}
+
+/// Does a start with this setting look there?
+const fn finds(setting: config::MasterSetting, source: SlotSource) -> bool {
+    use config::MasterSetting;
+    match source {
+        SlotSource::Password => matches!(setting, MasterSetting::Auto | MasterSetting::Prompt),
+        SlotSource::Credential => matches!(setting, MasterSetting::Auto | MasterSetting::Credential),
+        SlotSource::Keyring => matches!(setting, MasterSetting::Auto | MasterSetting::Keyring),
+        SlotSource::File => matches!(setting, MasterSetting::Auto | MasterSetting::File),
+        SlotSource::Recovery => false,
+    }
 }
 
 pub(crate) async fn slot_remove(front: Arc<Front>, asker: Asker, slot: u32) -> Reply {

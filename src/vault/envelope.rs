@@ -95,7 +95,7 @@ fn known_slots(dir: &std::path::Path) -> Result<Vec<Slot>, VaultError> {
     let header = Header::read(dir)?.ok_or_else(|| super::header::damaged(dir, "it is missing"))?;
     let slots = match header.root {
         Root::Bare { .. } => Vec::new(),
-        Root::Wrapped { slots } => slots.into_iter().filter(|slot| !slot.source.holds_one()).collect(),
+        Root::Wrapped { slots, .. } => slots.into_iter().filter(|slot| !slot.source.holds_one()).collect(),
     };
     if slots.is_empty() { Err(SlotError::NobodyKnows.into()) } else { Ok(slots) }
 }

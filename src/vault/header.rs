@@ -14,6 +14,7 @@ use super::keyring::Ring;
 use super::keys::Keys;
 use super::master::{self, Found, MasterSetting, MasterSource};
 use super::slot::{Slot, Tried};
+use super::slots::SlotError;
 use super::{StoreId, Vault, VaultError};
 use crate::protocol::bytes::{hex, unhex, unhex_array};
 
@@ -67,6 +68,9 @@ pub(super) enum Root {
     Wrapped {
         /// In the order in which they were made.
         slots: Vec<Slot>,
+        /// Sources that gollm can't empty, and that opened the store once: what they still give is no wrong password.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        left: Vec<MasterSource>,
     },
 }
 
@@ -94,7 +98,7 @@ impl From<First> for Header {
     fn from(first: First) -> Self {
         let root = match first.slot {
             FirstSlot::Plain { data_key } => Root::Bare { key: data_key },
-            FirstSlot::Wrapped(slot) => Root::Wrapped { slots: vec![slot] },
+            FirstSlot::Wrapped(slot) => Root::Wrapped { slots: vec![slot], left: Vec::new() },
         };
         Self { gollm_store: VERSION, store: first.store, ready: first.ready, generation: 0, root, data_key: None, checksum: String::new() }
     }
@@ -113,6 +117,13 @@ struct Opening {
     slot: Option<u32>,
     source: MasterSource,
     warnings: Vec<String>,
+}
+
+impl Opening {
+    fn warning(mut self, warnings: Vec<String>) -> Self {
+        self.warnings.extend(warnings);
+        self
+    }
 }
 
 impl Header {
@@ -157,12 +168,15 @@ impl Header {
         if request.encrypt == matches!(self.root, Root::Bare { .. }) {
             (self.root, source, warnings) = Root::new(request, store, &keys.root)?;
             self.write(request.dir)?;
-        } else if let (Root::Wrapped { slots }, Some(opened_by)) = (&mut self.root, slot) {
-            let gone = leave(slots, opened_by);
+        } else if let Some(opened_by) = slot {
+            let gone = self.root.change(|slots| {
+                leave(slots, opened_by);
+                Ok(())
+            })?;
             if !gone.is_empty() {
-                let left: Vec<MasterSource> = slots.iter().map(|slot| slot.source).collect();
+                let there = self.root.sources();
                 self.write(request.dir)?;
-                master::forget(&gone, &left, request.dir, store, request.ring);
+                master::forget(&gone, &there, request.dir, store, request.ring);
             }
         }
         Ok(Unlocked { vault: Vault::new(store, keys)?, source, warnings })
@@ -200,29 +214,25 @@ impl Header {
 
     /// The root key, by the master secret that is looked up now.
     fn open(&self, request: &Request<'_>, store: StoreId) -> Result<Opening, VaultError> {
-        let slots = match &self.root {
+        let (slots, left) = match &self.root {
             Root::Bare { key } => {
                 let root = unhex_array(key).map(Zeroizing::new).ok_or_else(|| damaged(request.dir, "its key is cut"))?;
                 return Ok(Opening { root, slot: None, source: MasterSource::None, warnings: Vec::new() });
             }
-            Root::Wrapped { slots } => slots,
+            Root::Wrapped { slots, left } => (slots, left),
         };
-        let sources: Vec<MasterSource> = slots.iter().map(|slot| slot.source).collect();
-        let Found { secret, source, warnings } = master::find(request.setting, &sources, request.dir, request.environment, store, request.ring)?;
-        let mut broken = None;
-        // Most likely first: each try costs a key derivation.
-        let (likely, others): (Vec<&Slot>, Vec<&Slot>) = slots.iter().rev().partition(|slot| slot.source == source);
-        for slot in likely.into_iter().chain(others) {
-            match slot.open(&secret, store)? {
-                Tried::Opened(root) => return Ok(Opening { root, slot: Some(slot.number), source, warnings }),
-                Tried::Other => {}
-                Tried::Damaged(what) => broken = Some(what),
+        let sources = self.root.sources();
+        let mut passed_over = Vec::new();
+        for given in master::given(request.setting, request.environment)? {
+            match tried(slots, given, request.dir, store) {
+                Err(VaultError::WrongPassword { used, .. }) if matches!(request.setting, MasterSetting::Auto) && left.contains(&used) => {
+                    passed_over.push(format!("{used} opens the store no more and was passed over: take it away"));
+                }
+                opened => return opened.map(|opening| opening.warning(passed_over)),
             }
         }
-        match broken {
-            Some(what) => Err(damaged(request.dir, what)),
-            None => Err(VaultError::WrongPassword { used: source, made_with: sources.first().copied().unwrap_or(MasterSource::None) }),
-        }
+        let found = master::kept_or_typed(request.setting, &sources, request.dir, store, request.ring)?;
+        tried(slots, found, request.dir, store).map(|opening| opening.warning(passed_over))
     }
 
     pub(super) fn write(mut self, dir: &Path) -> Result<Self, VaultError> {
@@ -261,14 +271,31 @@ fn is_whole(bytes: &[u8]) -> Option<bool> {
     Some(hex(&cipher::checksum(bare.as_bytes())) == sum)
 }
 
+/// Tries a secret on the slots. Slow.
+fn tried(slots: &[Slot], found: Found, dir: &Path, store: StoreId) -> Result<Opening, VaultError> {
+    let Found { secret, source, warnings } = found;
+    let mut broken = None;
+    // Most likely first: each try costs a key derivation.
+    let (likely, others): (Vec<&Slot>, Vec<&Slot>) = slots.iter().rev().partition(|slot| slot.source == source);
+    for slot in likely.into_iter().chain(others) {
+        match slot.open(&secret, store)? {
+            Tried::Opened(root) => return Ok(Opening { root, slot: Some(slot.number), source, warnings }),
+            Tried::Other => {}
+            Tried::Damaged(what) => broken = Some(what),
+        }
+    }
+    match broken {
+        Some(what) => Err(damaged(dir, what)),
+        None => Err(VaultError::WrongPassword { used: source, made_with: slots.first().map_or(MasterSource::None, |slot| slot.source) }),
+    }
+}
+
 /// Takes out the slots whose time is over now that `opened_by` has opened the store: those that it replaces, and those of a
 /// place that holds one secret only, and another one. Gives their sources.
-fn leave(slots: &mut Vec<Slot>, opened_by: u32) -> Vec<MasterSource> {
+fn leave(slots: &mut Vec<Slot>, opened_by: u32) {
     let place = slots.iter().find(|slot| slot.number == opened_by).map(|slot| slot.source).filter(|source| source.holds_one());
     let is_over = |slot: &Slot| slot.number != opened_by && (slot.until == Some(opened_by) || Some(slot.source) == place);
-    let gone = slots.iter().filter(|slot| is_over(slot)).map(|slot| slot.source).collect();
     slots.retain(|slot| !is_over(slot));
-    gone
 }
 
 impl Root {
@@ -279,7 +306,29 @@ impl Root {
         }
         let found = master::make(request.setting, request.dir, request.environment, store, request.ring)?;
         let slot = Slot::new(1, found.source, &found.secret, request.cost, store, root)?;
-        Ok((Self::Wrapped { slots: vec![slot] }, found.source, found.warnings))
+        Ok((Self::Wrapped { slots: vec![slot], left: Vec::new() }, found.source, found.warnings))
+    }
+
+    /// Where the secrets are that open the store.
+    pub(super) fn sources(&self) -> Vec<MasterSource> {
+        match self {
+            Self::Bare { .. } => Vec::new(),
+            Self::Wrapped { slots, .. } => slots.iter().map(|slot| slot.source).collect(),
+        }
+    }
+
+    /// Changes the slots. Answers with the sources of those that went.
+    pub(super) fn change(&mut self, change: impl FnOnce(&mut Vec<Slot>) -> Result<(), SlotError>) -> Result<Vec<MasterSource>, SlotError> {
+        let Self::Wrapped { slots, left } = self else { return Err(SlotError::Bare) };
+        let before: Vec<(u32, MasterSource)> = slots.iter().map(|slot| (slot.number, slot.source)).collect();
+        change(slots)?;
+        let is_gone = |number: u32| !slots.iter().any(|slot| slot.number == number);
+        let gone: Vec<MasterSource> = before.into_iter().filter(|(number, _)| is_gone(*number)).map(|(_, source)| source).collect();
+        left.extend(gone.iter().filter(|source| source.is_given()));
+        left.sort_unstable();
+        left.dedup();
+        left.retain(|source| !slots.iter().any(|slot| slot.source == *source));
+        Ok(gone)
     }
 }
 

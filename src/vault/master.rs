@@ -35,7 +35,7 @@ pub enum MasterSetting {
 }
 
 /// Where a master secret came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MasterSource {
     /// The systemd credential `gollm-master`.
@@ -72,6 +72,11 @@ impl MasterSource {
     /// Is it a place that holds one secret of a store, so that another one overwrites it?
     pub(super) const fn holds_one(self) -> bool {
         matches!(self, Self::Keyring | Self::File)
+    }
+
+    /// Is it given to the daemon by others, who alone can take it away?
+    pub(super) const fn is_given(self) -> bool {
+        matches!(self, Self::Credential | Self::Environment)
     }
 
     /// Can a person give it to a daemon that runs?
@@ -125,7 +130,7 @@ pub(super) struct Found {
 
 /// The master secret for a new header: found, or made where a keyring or a file shall keep it.
 pub(super) fn make(setting: &MasterSetting, dir: &Path, environment: &Environment, store: StoreId, ring: &dyn Ring) -> Result<Found, VaultError> {
-    if let Some(found) = given(setting, environment)? {
+    if let Some(found) = given(setting, environment)?.into_iter().next() {
         return Ok(found);
     }
     match setting {
@@ -146,19 +151,15 @@ pub(super) fn make(setting: &MasterSetting, dir: &Path, environment: &Environmen
     }
 }
 
-/// The master secret for a header that has slots of these sources. Nothing is made: a new secret could not open it. Where only
-/// a person can help, and can, the store is locked.
-pub(super) fn find(
+/// The master secret for a header that has slots of these sources, where none is given. Nothing is made: a new secret could not
+/// open it. Where only a person can help, and can, the store is locked.
+pub(super) fn kept_or_typed(
     setting: &MasterSetting,
     slots: &[MasterSource],
     dir: &Path,
-    environment: &Environment,
     store: StoreId,
     ring: &dyn Ring,
 ) -> Result<Found, VaultError> {
-    if let Some(found) = given(setting, environment)? {
-        return Ok(found);
-    }
     let made_with = slots.first().copied().unwrap_or(MasterSource::None);
     let places: &[MasterSource] = match setting {
         MasterSetting::Auto => &[MasterSource::Keyring, MasterSource::File],
@@ -240,19 +241,22 @@ fn wanted(setting: &MasterSetting, made_with: MasterSource) -> MasterSource {
 }
 
 /// What comes with the start of the process, in the order in which `auto` looks.
-fn given(setting: &MasterSetting, environment: &Environment) -> Result<Option<Found>, VaultError> {
-    let found = |secret: &[u8], source| Some(Found { secret: Zeroizing::new(secret.to_vec()), source, warnings: Vec::new() });
+pub(super) fn given(setting: &MasterSetting, environment: &Environment) -> Result<Vec<Found>, VaultError> {
+    let found = |secret: &[u8], source| Found { secret: Zeroizing::new(secret.to_vec()), source, warnings: Vec::new() };
     if let MasterSetting::Password(password) = setting {
-        return Ok(found(password.as_bytes(), MasterSource::Prompt).filter(|found| !found.secret.is_empty()));
+        let typed = Some(found(password.as_bytes(), MasterSource::Prompt)).filter(|found| !found.secret.is_empty());
+        return Ok(typed.into_iter().collect());
     }
+    let mut all = Vec::new();
     if matches!(setting, MasterSetting::Auto | MasterSetting::Credential)
         && let Some(dir) = environment.path("CREDENTIALS_DIRECTORY")
         && let Some(secret) = read_secret(&dir.join("gollm-master"))?
     {
-        return Ok(Some(Found { secret, source: MasterSource::Credential, warnings: Vec::new() }));
+        all.push(Found { secret, source: MasterSource::Credential, warnings: Vec::new() });
     }
     let password = environment.value("GOLLM_MASTER_PASSWORD").filter(|_| matches!(setting, MasterSetting::Auto | MasterSetting::Environment));
-    Ok(password.and_then(|password| found(password.as_bytes(), MasterSource::Environment)))
+    all.extend(password.map(|password| found(password.as_bytes(), MasterSource::Environment)));
+    Ok(all)
 }
 
 /// The content of a file without the line end that editors and `echo` leave.
@@ -367,9 +371,7 @@ mod tests {
     #[test]
     fn a_store_made_with_the_keyring_gets_no_new_secret() {
         let dir = tempfile::tempdir().unwrap();
-        let find = |ring: &dyn Ring| {
-            find(&MasterSetting::Auto, &[MasterSource::Keyring], dir.path(), &Environment::default(), STORE, ring).map(|f| f.source)
-        };
+        let find = |ring: &dyn Ring| kept_or_typed(&MasterSetting::Auto, &[MasterSource::Keyring], dir.path(), STORE, ring).map(|f| f.source);
         assert!(matches!(find(&NoRing), Err(VaultError::Keyring(RingFault::Absent))));
         assert!(matches!(find(&TestRing::default()), Err(VaultError::Keyring(RingFault::Empty))));
         assert!(!dir.path().join("master.key").exists());
@@ -393,7 +395,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         make(&MasterSetting::File, dir.path(), &Environment::default(), STORE, &NoRing).map(drop).unwrap();
         std::fs::set_permissions(dir.path().join("master.key"), std::fs::Permissions::from_mode(0o640)).unwrap();
-        let found = find(&MasterSetting::Auto, &[MasterSource::File], dir.path(), &Environment::default(), STORE, &NoRing);
+        let found = kept_or_typed(&MasterSetting::Auto, &[MasterSource::File], dir.path(), STORE, &NoRing);
         assert!(matches!(found, Err(VaultError::MasterFile { .. })));
     }
 }

@@ -98,7 +98,7 @@ pub fn list(dir: &Path) -> Result<Option<Vec<SlotRow>>, VaultError> {
     let row = |slot: &Slot| SlotRow { number: slot.number, source: slot.source, until: slot.until };
     Ok(Header::read(dir)?.map(|header| match &header.root {
         Root::Bare { .. } => Vec::new(),
-        Root::Wrapped { slots } => slots.iter().map(row).collect(),
+        Root::Wrapped { slots, .. } => slots.iter().map(row).collect(),
     }))
 }
 
@@ -182,7 +182,7 @@ impl<'a> Slots<'a> {
             ring: self.ring,
             cost: self.cost,
         })?;
-        let Root::Wrapped { slots } = &header.root else { return Err(SlotError::Bare.into()) };
+        let Root::Wrapped { slots, .. } = &header.root else { return Err(SlotError::Bare.into()) };
         let source = slots.iter().find(|slot| slot.number == opened_by).map_or(MasterSource::Prompt, |slot| slot.source);
         if source == MasterSource::Recovery {
             return Err(SlotError::Code.into());
@@ -199,7 +199,7 @@ impl<'a> Slots<'a> {
     /// Adds a slot, and puts its secret where it belongs. From then on both open the store.
     fn put(&self, source: MasterSource, secret: &str) -> Result<u32, VaultError> {
         let header = self.header()?;
-        let Root::Wrapped { slots } = &header.root else { return Err(SlotError::Bare.into()) };
+        let Root::Wrapped { slots, .. } = &header.root else { return Err(SlotError::Bare.into()) };
         if slots.len() >= SLOTS_MAX {
             return Err(SlotError::TooMany.into());
         }
@@ -224,12 +224,10 @@ impl<'a> Slots<'a> {
     /// Replaces the header by one with changed slots; then the secrets of those that left are taken out of their places.
     fn change(&self, change: impl FnOnce(&mut Vec<Slot>) -> Result<(), SlotError>) -> Result<(), VaultError> {
         let mut header = self.header()?;
-        let Root::Wrapped { slots } = &mut header.root else { return Err(SlotError::Bare.into()) };
-        let before: Vec<MasterSource> = slots.iter().map(|slot| slot.source).collect();
-        change(slots)?;
-        let left: Vec<MasterSource> = slots.iter().map(|slot| slot.source).collect();
+        let gone = header.root.change(change)?;
+        let there = header.root.sources();
         header.write(self.dir)?;
-        master::forget(&before, &left, self.dir, self.vault.store(), self.ring);
+        master::forget(&gone, &there, self.dir, self.vault.store(), self.ring);
         Ok(())
     }
 }

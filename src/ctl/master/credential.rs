@@ -59,15 +59,33 @@ fn systemd_creds(secret: &str, file: &Path) -> Result<(), Failure> {
         make.create(directory).map_err(|why| failed(&what, &why))?;
     }
     let mut command = Command::new("systemd-creds");
-    command.args(["encrypt", "--name=gollm-master", "-"]).arg(file);
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command.args(["encrypt", "--name=gollm-master", "-", "-"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|why| failed(&what, &format!("systemd-creds can't be run: {why}")))?;
     let given = child.stdin.take().map_or(Ok(()), |mut input| input.write_all(secret.as_bytes()));
     let ended = child.wait_with_output().map_err(|why| failed(&what, &why))?;
     if !ended.status.success() {
         return Err(failed(&what, &String::from_utf8_lossy(&ended.stderr).trim()));
     }
-    given.map_err(|why| failed(&what, &why))
+    given.and_then(|()| replace(file, &ended.stdout)).map_err(|why| failed(&what, &why))
+}
+
+/// Whatever stops it, the file is what it was or what it shall be: the daemon can't be started with half of one.
+fn replace(file: &Path, sealed: &[u8]) -> io::Result<()> {
+    let mut name = file.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let draft = file.with_file_name(name);
+    drop(std::fs::remove_file(&draft));
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut out = options.open(&draft)?;
+    let written = out.write_all(sealed).and_then(|()| out.sync_all()).and_then(|()| std::fs::rename(&draft, file));
+    if written.is_err() {
+        drop(std::fs::remove_file(&draft));
+    }
+    written
 }
 
 fn failed(what: &str, why: &dyn std::fmt::Display) -> Failure {

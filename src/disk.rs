@@ -69,12 +69,13 @@ pub(crate) fn remove_dir(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Copies a file, or a directory with all that it holds; one that is not there is no error.
+/// Copies a file, or a directory with all that it holds, onto the disk; one that is not there is no error.
 pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
     if !from.is_dir() {
         return match fs::copy(from, to) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+            Ok(_) => File::open(to)?.sync_all(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
         };
     }
     private_dir(to)?;
@@ -82,7 +83,7 @@ pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
         let entry = entry?;
         copy(&entry.path(), &to.join(entry.file_name()))?;
     }
-    Ok(())
+    sync_dir(to)
 }
 
 /// Closes a directory and all files below it to everybody but their owner: for packages that make files with the umask alone.

@@ -299,10 +299,10 @@ pub(crate) fn open_again(dir: &Path, vault: Arc<Vault>, master: MasterSource) ->
     opening::open_again(dir, vault, master, opening::Scale::STANDARD)
 }
 
-/// Gives a store that is closed, and whose keys are known, other records.
+/// Gives a store that is closed, and whose keys are known, other records, and events after them.
 ///
 /// # Errors
 /// The disk failed; the store is as it was.
-pub(crate) fn replace(dir: &Path, vault: &Arc<Vault>, records: Vec<Record>) -> Result<(), OpenError> {
-    generation::replace(dir, vault, records, opening::Scale::STANDARD.segment)
+pub(crate) fn replace(dir: &Path, vault: &Arc<Vault>, records: Vec<Record>, events: &[u8]) -> Result<(), OpenError> {
+    generation::replace(dir, vault, records, events, opening::Scale::STANDARD.segment)
 }

@@ -66,6 +66,7 @@ impl Broker {
             Standing::Settled => return Ok(self.reported(key, &usage, lease.model.as_ref(), true, moment.now)),
             Standing::Unknown => return Err(unknown_lease()),
             Standing::Lost => self.emit(Event::Adopted(lease.clone())),
+            Standing::Open(open) if open.key != lease.key || open.at != lease.at => return Err(unknown_lease()),
             Standing::Open(_) | Standing::Expired(_) => {}
         }
         let settled = Settled { lease: lease.clone(), outcome: told.outcome, model, usage, at: moment.now };
@@ -123,6 +124,7 @@ impl Broker {
             return Err(ErrorReply::new(ErrorCode::Denied, format!("uid {} may not use the provider `{}` any more", caller.uid, lease.key.provider)));
         }
         match self.leases.standing(lease.number) {
+            Standing::Open(open) if open.key != lease.key || open.at != lease.at => return Err(unknown_lease()),
             Standing::Open(_) => {}
             Standing::Lost => self.emit(Event::Adopted(lease.clone())),
             Standing::Settled => return Err(ErrorReply::new(ErrorCode::UnknownLease, "this lease was reported; select another")),

@@ -226,6 +226,12 @@ impl Broker {
         self.ledger.clone()
     }
 
+    /// The number of the next lease.
+    #[must_use]
+    pub const fn next_lease(&self) -> u64 {
+        self.leases.next_number()
+    }
+
     /// Leases that are open.
     #[must_use]
     pub fn leases_open(&self) -> u64 {

@@ -106,9 +106,11 @@ fn write(link: &Link, made: BackupMade, file: &Path) -> Result<(), Failure> {
     }
     let draft = draft(file);
     let mut options = File::options();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    // What an attempt has left that was killed.
+    drop(std::fs::remove_file(&draft));
     let mut out = options.open(&draft).map_err(failed)?;
     let mut offset = 0;
     loop {
@@ -122,10 +124,13 @@ fn write(link: &Link, made: BackupMade, file: &Path) -> Result<(), Failure> {
         }
     }
     out.sync_all().map_err(failed)?;
-    // Not over one that came meanwhile.
-    std::fs::hard_link(&draft, file).or_else(|_| std::fs::rename(&draft, file)).map_err(failed)?;
-    drop(std::fs::remove_file(&draft));
-    Ok(())
+    match std::fs::hard_link(&draft, file) {
+        Ok(()) => std::fs::remove_file(&draft).map_err(failed),
+        // Not over one that came meanwhile.
+        Err(why) if why.kind() == io::ErrorKind::AlreadyExists => Err(failed(why)),
+        // The file system has no such links.
+        Err(_) => std::fs::rename(&draft, file).map_err(failed),
+    }
 }
 
 impl Restore {

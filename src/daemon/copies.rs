@@ -3,12 +3,15 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::audit::{Bounds, Entry, Link, Trail};
+use crate::config::Settings;
 use crate::daemon::answer::Asker;
 use crate::daemon::front::Front;
 use crate::daemon::journal::FLOOR_KEY;
 use crate::daemon::locking::{bad, internal, locked, vault_refusal};
+use crate::daemon::start::{self, StartError};
 use crate::daemon::state::{Order, Shared};
-use crate::daemon::{start, trail};
+use crate::daemon::trail;
+use crate::event::{self, Ahead, Event};
 use crate::protocol::bytes::Bytes;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::reply::{BackupMade, BackupPiece, Reply, Restored};
@@ -145,17 +148,21 @@ pub(crate) async fn restore(front: Arc<Front>, asker: Asker, request: Restore) -
         return Reply::Error(locked(why));
     }
     let check = request.check == Some(true);
-    let bytes = if check { shared.desk.copies.held().handed_in.clone() } else { std::mem::take(&mut shared.desk.copies.held().handed_in) };
+    let bytes = std::mem::take(&mut shared.desk.copies.held().handed_in);
     if bytes.is_empty() {
         return bad("no backup was handed in: `restore_part` hands it in, piece by piece");
     }
     let password = request.password.into_text();
+    let (desk, vault) = (Arc::clone(&front.desk), shared.vault());
     let opened = tokio::task::spawn_blocking(move || {
         let (label, parts) = envelope::open(&bytes, &password)?;
-        let records = image::records(&parts).ok_or(EnvelopeError::Damaged(0))?;
-        Ok(Found { label, records })
+        drop(bytes);
+        let records = image::records(&parts).ok_or(RestoreError::Records)?;
+        drop(parts);
+        let settings = start::reads(&desk, &vault, &records)?;
+        Ok((Found { label, records }, settings))
     });
-    let found = match opened.await {
+    let (found, settings) = match opened.await {
         Ok(Ok(found)) => found,
         Ok(Err(why)) => return refuse(&shared, &asker, &why),
         Err(why) => return Reply::Error(internal("restore", &why)),
@@ -164,38 +171,54 @@ pub(crate) async fn restore(front: Arc<Front>, asker: Asker, request: Restore) -
     if check {
         return reply;
     }
-    match replaced(&front, &shared, &asker, found).await {
+    match replaced(&front, &shared, &asker, found, settings).await {
         Ok(()) => reply,
         Err(why) => Reply::Error(why),
     }
 }
 
-fn refuse(shared: &Shared, asker: &Asker, why: &EnvelopeError) -> Reply {
-    let code = if matches!(why, EnvelopeError::WrongPassword) { ErrorCode::Denied } else { ErrorCode::BadRequest };
+/// Why a backup is not restored.
+#[derive(Debug, thiserror::Error)]
+enum RestoreError {
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    #[error("what is in the backup are no records of a store, or a newer version of gollm wrote them")]
+    Records,
+    #[error("gollmd could not start with it: {0}")]
+    Start(#[from] StartError),
+}
+
+fn refuse(shared: &Shared, asker: &Asker, why: &RestoreError) -> Reply {
+    let code = if matches!(why, RestoreError::Envelope(EnvelopeError::WrongPassword)) { ErrorCode::Denied } else { ErrorCode::BadRequest };
     let refused = ErrorReply::new(code, format!("nothing was restored: {why}"));
     trail::note(shared, asker, "restore", None, &Err(refused.clone()));
     Reply::Error(refused)
 }
 
 /// Closes the store, gives it the records, and opens it again; whatever fails, one of the two states serves afterwards.
-async fn replaced(front: &Arc<Front>, shared: &Arc<Shared>, asker: &Asker, found: Found) -> Result<(), ErrorReply> {
+async fn replaced(front: &Arc<Front>, shared: &Arc<Shared>, asker: &Asker, found: Found, settings: Settings) -> Result<(), ErrorReply> {
     let (vault, master) = (shared.vault(), shared.master());
     let detail = format!("from a backup of the store {}, made {}", found.label.store(), found.label.created);
     let entry = Entry { detail: Some(detail), ..trail::entry(shared, asker, "restore", None, &Ok(())) };
-    let (own, bounds) = (shared.lock().trail.clone(), shared.bounds());
     let live = shared.live().as_ref().clone();
     let meanwhile = Shared::locked(Arc::clone(&front.desk), live, master, "a backup is being restored".to_owned());
     let meanwhile = meanwhile.map_err(|why| internal("restore", &why))?;
     shared.lock().close(shared);
     front.replace(Arc::new(meanwhile));
     let closed = front.close(shared).await;
+    // Whatever was noted until the store was closed.
+    let (own, bounds) = (shared.lock().trail.clone(), shared.bounds());
+    // Leases given since the backup can be reported, and no number is given again.
+    let numbers = Event::Ahead(Ahead::Numbers { until: shared.lock().broker.next_lease() });
     let desk = Arc::clone(&front.desk);
     let work = tokio::task::spawn_blocking(move || {
         let replaced = closed.map_err(|why| why.to_string()).and_then(|()| {
             let records = with_own_trail(found, own, &vault, &entry, bounds);
-            store::replace(&desk.state_dir, &vault, records).map_err(|why| why.to_string())
+            let events = event::encode(&[numbers]).map_err(|why| why.to_string())?;
+            store::replace(&desk.state_dir, &vault, records, &events).map_err(|why| why.to_string())
         });
-        (replaced, start::open_with(&desk, |_| store::open_again(&desk.state_dir, Arc::clone(&vault), master)))
+        let opened = store::open_again(&desk.state_dir, vault, master).map_err(StartError::from);
+        (replaced, opened.and_then(|opened| start::served(&desk, opened, settings)))
     });
     let (replaced, opened) = work.await.map_err(|why| internal("restore", &why))?;
     let (again, store) = opened.map_err(|why| internal("restore", &why))?;
@@ -210,17 +233,20 @@ async fn replaced(front: &Arc<Front>, shared: &Arc<Shared>, asker: &Asker, found
     Ok(())
 }
 
-/// The records of a backup with an audit trail of this store: the one that it has, where the backup is of the same store, so that
-/// a backup never takes away what was done since; else the backup's, and then its own. The restoration is at its end.
+/// The records of a backup with the audit trail of this store, which goes on: a backup takes away nothing that was done since, and breaks no
+/// anchor. Of another store's trail comes what there is room for; the restoration is at the end.
 fn with_own_trail(found: Found, own: Trail, vault: &Vault, entry: &Entry, bounds: Bounds) -> Vec<Record> {
     let of_trail = |record: &Record| record.tree == Tree::Audit || (record.tree == Tree::Meta && record.key == FLOOR_KEY);
     let (of_backup, mut records): (Vec<_>, Vec<_>) = found.records.into_iter().partition(of_trail);
     let mut trail = own;
     if found.label.store() != vault.store().to_string() {
         let rows = of_backup.iter().filter(|record| record.tree == Tree::Audit).map(|record| record.value.as_slice());
-        let (before, since) = (Trail::restore(None, rows, std::iter::empty()), std::mem::take(&mut trail));
-        for told in before.links().chain(since.links()).filter_map(Link::entry) {
-            trail.append(vault, &told, bounds);
+        let theirs: Vec<Entry> = Trail::restore(None, rows, std::iter::empty()).links().filter_map(Link::entry).collect();
+        let room = bounds.entries.saturating_sub(trail.links().count() + 1);
+        for told in theirs.iter().skip(theirs.len().saturating_sub(room)) {
+            let whose = format!("in the store {}", found.label.store());
+            let detail = told.detail.as_ref().map_or_else(|| whose.clone(), |detail| format!("{whose}: {detail}"));
+            trail.append(vault, &Entry { detail: Some(detail), ..told.clone() }, bounds);
         }
     }
     trail.append(vault, entry, bounds);

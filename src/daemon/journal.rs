@@ -292,7 +292,10 @@ impl Writer {
                 let done = self.checkpointed().and_then(|()| self.store.rekeyed(next).map_err(|why| why.to_string()));
                 drop(answer.send(done.map(|vault| self.shared.set_vault(vault))));
             }
-            Err(why) => drop(answer.send(Err(why.to_string()))),
+            Err(why) => {
+                self.store.give_up(next);
+                drop(answer.send(Err(why.to_string())));
+            }
         }
     }
 

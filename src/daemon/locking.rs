@@ -97,7 +97,7 @@ pub(crate) fn vault_refusal(act: &str, why: &VaultError) -> ErrorReply {
             ErrorReply::new(ErrorCode::Denied, "wrong master password: it opens no slot of this store; nothing was changed")
         }
         VaultError::Slot(why) => ErrorReply::new(ErrorCode::BadRequest, why.to_string()),
-        VaultError::Keyring(_) => ErrorReply::new(ErrorCode::BadRequest, format!("nothing was changed: {why}")),
+        VaultError::Keyring(_) => ErrorReply::new(ErrorCode::BadRequest, format!("the store opens as before: {why}")),
         why => internal(act, why),
     }
 }

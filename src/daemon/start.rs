@@ -25,6 +25,7 @@ use crate::store::error::OpenError;
 use crate::store::{self, Opened, Store, Tree};
 use crate::time::Steady;
 use crate::time::clock::{Clock, SteadyMark, SystemClock};
+use crate::vault::Vault;
 use crate::vault::VaultError;
 use crate::vault::master::{MasterSetting, MasterSource};
 
@@ -228,14 +229,14 @@ pub(super) fn start(options: &Options, environment: Environment) -> Result<Start
 
 /// Opens the store of a daemon that is locked, with the configuration as it is now.
 pub(super) fn open_again(desk: &Arc<Desk>, setting: &MasterSetting) -> Result<(Arc<Shared>, Store), StartError> {
-    open_with(desk, |settings| store::open(&desk.state_dir, setting, settings.encrypt_keys, &desk.environment))
+    let settings = config::load(desk.file.as_deref(), &desk.environment)?;
+    let opened = store::open(&desk.state_dir, setting, settings.encrypt_keys, &desk.environment)?;
+    served(desk, opened, settings)
 }
 
-/// Opens the store as `open` does it, with the configuration as it is now.
-pub(super) fn open_with(desk: &Arc<Desk>, open: impl FnOnce(&Settings) -> Result<Opened, OpenError>) -> Result<(Arc<Shared>, Store), StartError> {
-    let mut settings = config::load(desk.file.as_deref(), &desk.environment)?;
+/// Lets an opened store be served from, with settings that were loaded before.
+pub(super) fn served(desk: &Arc<Desk>, opened: Opened, mut settings: Settings) -> Result<(Arc<Shared>, Store), StartError> {
     let fetched = std::mem::take(&mut settings.fetched);
-    let opened = open(&settings)?;
     shared_of(desk, opened, settings, &fetched)
 }
 
@@ -269,12 +270,11 @@ fn rebuild(desk: &Desk, opened: Opened, settings: Settings) -> Result<(Beginning
     for batch in &opened.events {
         events.extend(event::decode(batch)?);
     }
-    let safe = safe_of(&opened, &events);
+    let safe = safe_of(&opened.vault, &opened.records, &events);
     let trail = trail_of(&opened, &events);
     let clock = clock_of(&opened, &events);
     let policy = admin::whole_policy(&settings, &safe);
-    let records = opened.records.iter().filter_map(|record| Some(Record { shelf: shelf_of(record.tree)?, key: &record.key, value: &record.value }));
-    let broker = Broker::restore(policy, records, &events, clock.now())?;
+    let broker = Broker::restore(policy, opened.records.iter().filter_map(shelved), &events, clock.now())?;
     let mut warnings = opened.warnings;
     if let Some(why) = opened.vault.swappable() {
         warnings.push(format!(
@@ -292,20 +292,33 @@ fn rebuild(desk: &Desk, opened: Opened, settings: Settings) -> Result<(Beginning
     Ok((beginning, opened.store))
 }
 
+/// Do these records make a state that can be served from, with the configuration as it is now? Changes nothing.
+pub(super) fn reads(desk: &Desk, vault: &Vault, records: &[store::Record]) -> Result<Settings, StartError> {
+    let settings = config::load(desk.file.as_deref(), &desk.environment)?;
+    let policy = admin::whole_policy(&settings, &safe_of(vault, records, &[]));
+    let shelved = records.iter().filter_map(shelved);
+    Broker::restore(policy, shelved, &[], desk.uptime())?;
+    Ok(settings)
+}
+
+fn shelved(record: &store::Record) -> Option<Record<'_>> {
+    Some(Record { shelf: shelf_of(record.tree)?, key: &record.key, value: &record.value })
+}
+
 /// The secrets: those in the store, then what the journal says happened to them since.
-fn safe_of(opened: &Opened, events: &[Event]) -> Safe {
+fn safe_of(vault: &Vault, records: &[store::Record], events: &[Event]) -> Safe {
     let mut safe = Safe::default();
     let refused = |id: &KeyId, why: &SafeError| tracing::error!(key = %id, error = %why, "a secret can't be opened: its key is sealed");
-    for record in opened.records.iter().filter(|record| record.tree == Tree::Secrets) {
+    for record in records.iter().filter(|record| record.tree == Tree::Secrets) {
         let Some(id) = std::str::from_utf8(&record.key).ok().and_then(|id| id.parse::<KeyId>().ok()) else { continue };
-        if let Err(why) = safe.load(&opened.vault, &id, &record.value) {
+        if let Err(why) = safe.load(vault, &id, &record.value) {
             refused(&id, &why);
         }
     }
     for event in events {
         match event {
             Event::SecretKept { key, sealed } => {
-                if let Err(why) = safe.put(&opened.vault, key, sealed.clone()) {
+                if let Err(why) = safe.put(vault, key, sealed.clone()) {
                     safe.erase(key);
                     refused(key, &why);
                 }
@@ -395,10 +408,8 @@ mod tests {
         let wall: Timestamp = "2026-11-24T11:36:00Z".parse().unwrap();
         let steady = events.iter().filter_map(Event::steady).max().unwrap().after(std::time::Duration::from_secs(60));
         let now = Now { wall, steady };
-        let policy = admin::whole_policy(&settings, &safe_of(&opened, &events));
-        let records =
-            opened.records.iter().filter_map(|record| Some(Record { shelf: shelf_of(record.tree)?, key: &record.key, value: &record.value }));
-        let mut broker = Broker::restore(policy, records, &events, now).unwrap();
+        let policy = admin::whole_policy(&settings, &safe_of(&opened.vault, &opened.records, &events));
+        let mut broker = Broker::restore(policy, opened.records.iter().filter_map(shelved), &events, now).unwrap();
         for id in broker.policy().keys().collect::<Vec<_>>() {
             broker.set_sealed(&id, false);
         }

@@ -14,6 +14,7 @@ use super::backend::{Backend, BackendError};
 use super::batch::Row;
 use super::error::OpenError;
 use super::fault::{Step, reach};
+use super::frame::Kind;
 use super::journal::Journal;
 use super::ledger::{Ledger, Rows, difference};
 use super::manifest::Manifest;
@@ -121,7 +122,7 @@ impl Next {
                 Some(Row { tree, key, value: Some(value) })
             })
             .collect();
-        self.apply(from, &some)?;
+        tell(&self.apply(from, &some)?);
         Ok(self.copied.is_empty())
     }
 
@@ -171,11 +172,10 @@ impl Store {
         while !next.step(&self.vault)? {}
         let (_, now) = self.backend.load().map_err(|why| failed(&self.dir, why))?;
         let changed = difference(&next.rows, &now);
-        next.apply(&self.vault, &changed)?;
+        tell(&next.apply(&self.vault, &changed)?);
         let journal = next.seal_off(self.segment)?;
-        reach(Step::Switch).map_err(|cause| OpenError::Io { path: self.home.clone(), cause })?;
         let header = Header::read(&self.home)?.ok_or_else(|| OpenError::Damaged { path: self.home.join("header"), what: "it is missing" })?;
-        header.switch(&self.home, &next.vault, next.number)?;
+        switch(header, &self.home, &next.vault, next.number)?;
         self.dir = next.dir;
         self.vault = Arc::clone(&next.vault);
         (self.journal, self.backend, self.ledger, self.epoch) = (journal, Box::new(next.backend), next.ledger, 0);
@@ -185,32 +185,63 @@ impl Store {
         Ok(Arc::clone(&self.vault))
     }
 
-    /// All records, opened, as of the last checkpoint.
+    /// Removes what there is of a generation that is not gone over to.
+    pub(crate) fn give_up(&self, next: Next) {
+        drop(next);
+        if let Err(why) = remove_others(&self.home, self.generation) {
+            tracing::warn!(error = %why, "what was begun of another generation stays until the next start");
+        }
+    }
+
+    /// All records, opened, as of the last checkpoint; what can't be opened is told to the log, and left out.
     ///
     /// # Errors
-    /// The disk failed, or a value can't be opened.
+    /// The disk failed.
     pub(crate) fn records(&self) -> Result<Vec<Record>, OpenError> {
         let (_, rows) = self.backend.load().map_err(|why| failed(&self.dir, why))?;
-        let open = |((tree, key), sealed): ((Tree, Vec<u8>), Vec<u8>)| {
+        let (mut records, mut lost) = (Vec::with_capacity(rows.len()), Vec::new());
+        for ((tree, key), sealed) in rows {
             let place = Place { tree: tree.name(), key: &key, version: SEALED };
-            let value = self.vault.open(&place, &sealed)?;
-            Ok(Record { tree, key, value })
-        };
-        rows.into_iter().map(open).collect()
+            match self.vault.open(&place, &sealed) {
+                Ok(value) => records.push(Record { tree, key, value }),
+                Err(_) => lost.push((tree, key)),
+            }
+        }
+        tell(&lost);
+        Ok(records)
     }
 }
 
-/// Gives the store in `home`, which is closed, other records. Its keys and slots stay.
+/// Gives the store in `home`, which is closed, other records, and events after them. Its keys and slots stay.
 ///
 /// # Errors
 /// The disk failed; the store is as it was.
-pub(crate) fn replace(home: &Path, vault: &Arc<Vault>, records: Vec<Record>, segment: u64) -> Result<(), OpenError> {
+pub(crate) fn replace(home: &Path, vault: &Arc<Vault>, records: Vec<Record>, events: &[u8], segment: u64) -> Result<(), OpenError> {
     let header = Header::read(home)?.ok_or_else(|| OpenError::Damaged { path: home.join("header"), what: "it is missing" })?;
     let mut next = Next::begin(home, header.generation.saturating_add(1), Arc::clone(vault), Rows::new())?;
     next.fill(records)?;
-    drop(next.seal_off(segment)?);
-    header.switch(home, vault, next.number)?;
-    Ok(())
+    next.seal_off(segment)?.append(Kind::Events, events)?;
+    switch(header, home, vault, next.number)
+}
+
+/// Lets the header name another generation.
+pub(super) fn switch(header: Header, home: &Path, vault: &Vault, generation: u32) -> Result<(), OpenError> {
+    let switched = reach(Step::Switch).map_err(|cause| OpenError::Io { path: home.to_owned(), cause });
+    let Err(why) = switched.and_then(|()| Ok(header.switch(home, vault, generation)?)) else { return Ok(()) };
+    // It may name it all the same, and only not be known to be on the disk: what is written from now on has to go where the next start reads.
+    match Header::read(home) {
+        Ok(Some(now)) if now.generation == generation => {
+            tracing::warn!(error = %why, "the header was replaced, and the disk does not say that it is written");
+            disk::sync_dir(home).map_err(|cause| OpenError::Io { path: home.to_owned(), cause }).or_else(|_| Ok(()))
+        }
+        _ => Err(why),
+    }
+}
+
+fn tell(lost: &[(Tree, Vec<u8>)]) {
+    for (tree, key) in lost {
+        tracing::error!(%tree, key = %String::from_utf8_lossy(key), "a record can't be opened, and is left out");
+    }
 }
 
 fn failed(dir: &Path, why: BackendError) -> OpenError {

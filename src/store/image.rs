@@ -1,5 +1,7 @@
 //! The records of a store as a backup: parts of about a mebibyte, each a list of records.
 
+use std::collections::BTreeSet;
+
 use zeroize::Zeroizing;
 
 use super::segment::take;
@@ -27,14 +29,18 @@ pub(crate) fn parts(records: &[Record]) -> Vec<Zeroizing<Vec<u8>>> {
 
 /// The records of all parts; none: they are none of a store.
 pub(crate) fn records(parts: &[Zeroizing<Vec<u8>>]) -> Option<Vec<Record>> {
-    let mut records = Vec::new();
+    let (mut records, mut met) = (Vec::new(), BTreeSet::new());
     for part in parts {
         let mut rest = part.as_slice();
         while !rest.is_empty() {
             let [tree] = take(&mut rest)?;
             let key = cut(&mut rest)?.to_vec();
             let value = Zeroizing::new(cut(&mut rest)?.to_vec());
-            records.push(Record { tree: Tree::of_code(tree)?, key, value });
+            let tree = Tree::of_code(tree)?;
+            if !met.insert((tree, key.clone())) {
+                return None;
+            }
+            records.push(Record { tree, key, value });
         }
     }
     Some(records)
@@ -59,12 +65,13 @@ mod tests {
 
     #[test]
     fn records_read_back_from_their_parts() {
-        let record = |size: usize| Record { tree: Tree::Usage, key: vec![1; 9], value: Zeroizing::new(vec![7; size]) };
-        let all = [record(0), record(PART), record(3 * PART), record(5)];
+        let record = |name: u8, size: usize| Record { tree: Tree::Usage, key: vec![name; 9], value: Zeroizing::new(vec![7; size]) };
+        let all = [record(1, 0), record(2, PART), record(3, 3 * PART), record(4, 5)];
         let parts = parts(&all);
         assert_eq!(parts.len(), 4);
         let read = records(&parts).unwrap();
         assert!(read.iter().zip(&all).all(|(read, whole)| read.key == whole.key && read.value == whole.value) && read.len() == 4);
+        assert!(records(&super::parts(&[record(1, 0), record(1, 5)])).is_none(), "a record twice");
     }
 
     proptest! {

@@ -12,9 +12,9 @@ use crate::vault::master::MasterSetting;
 use crate::vault::{Place, Vault};
 
 use super::backend::Backend;
-use super::error::OpenError;
-use super::generation::{Next, dir_of};
-use super::ledger::{Rows, apply};
+use super::error::{OpenError, TreeLoss};
+use super::generation::{Next, dir_of, switch};
+use super::ledger::{Ledger, Rows, apply};
 use super::manifest::Manifest;
 use super::opening::{self, Scale};
 use super::replay::{Salvage, salvage};
@@ -76,16 +76,27 @@ fn save(home: &Path, generation: u32, vault: &Arc<Vault>, scale: Scale) -> Resul
         lost.push(format!("the database can't be read ({why}): only what the journal still holds is there"));
         (0, Rows::new())
     });
-    let Salvage { checkpoints, events, lost: of_journal } = salvage(&files.join("journal"), vault);
+    let Salvage { checkpoints, events, last, lost: of_journal } = salvage(&files.join("journal"), vault);
+    let of_journal = of_journal.or_else(|| {
+        let missing = manifest.as_ref().map_or(0, |manifest| manifest.journal.seq.saturating_sub(last));
+        (missing > 0).then(|| format!("its last {missing} records are missing: it was cut, or is an older copy"))
+    });
     lost.extend(
         of_journal
             .map(|why| format!("the end of the journal: {why}; what was acknowledged after it is lost, and limits may allow again what was spent")),
     );
-    for checkpoint in &checkpoints {
+    // What the database holds already is in it, and newer.
+    let later: Vec<_> = checkpoints.iter().filter(|checkpoint| checkpoint.seq > epoch).collect();
+    for checkpoint in &later {
         apply(&mut rows, &checkpoint.rows);
     }
-    let expected = checkpoints.last().map(|newest| newest.after.clone()).or_else(|| manifest.map(|manifest| manifest.ledger));
-    let reached = checkpoints.last().map_or(epoch, |newest| newest.seq.max(epoch));
+    let reached = later.last().map_or(epoch, |newest| newest.seq);
+    let newest = checkpoints.last().map(|newest| (newest.seq, newest.after.clone()));
+    let expected =
+        newest.into_iter().chain(manifest.map(|manifest| (manifest.epoch, manifest.ledger))).max_by_key(|(seq, _)| *seq).map(|(_, ledger)| ledger);
+    if let Some(expected) = &expected {
+        lost.extend(expected.losses(&Ledger::of(vault, &rows)).iter().map(missing));
+    }
     let mut records = Vec::new();
     for ((tree, key), sealed) in &rows {
         match vault.open(&Place { tree: tree.name(), key, version: SEALED }, sealed) {
@@ -94,13 +105,6 @@ fn save(home: &Path, generation: u32, vault: &Arc<Vault>, scale: Scale) -> Resul
         }
     }
     let kept = counted(records.iter().map(|record| record.tree));
-    for tree in Tree::ALL {
-        let there = kept.iter().find(|(kind, _)| *kind == tree).map_or(0, |(_, count)| u64::try_from(*count).unwrap_or(u64::MAX));
-        let should = expected.as_ref().map_or(0, |ledger| ledger.sum(tree).count);
-        if there < should {
-            lost.push(format!("{} of {should} records of the tree `{tree}`", should - there));
-        }
-    }
     let number = generation.saturating_add(1);
     let mut next = Next::begin(home, number, Arc::clone(vault), Rows::new())?;
     next.fill(records)?;
@@ -112,7 +116,7 @@ fn save(home: &Path, generation: u32, vault: &Arc<Vault>, scale: Scale) -> Resul
     let header = Header::read(home)?.ok_or_else(|| OpenError::Damaged { path: home.join("header"), what: "it is missing" })?;
     let damaged = home.join(format!("damaged-{generation}"));
     set_aside(home, &files, &damaged, generation).map_err(|cause| OpenError::Io { path: damaged.clone(), cause })?;
-    header.switch(home, vault, number)?;
+    switch(header, home, vault, number)?;
     Ok(Repaired { was_damaged: true, kept, lost, damaged: Some(damaged) })
 }
 
@@ -123,9 +127,18 @@ fn set_aside(home: &Path, files: &Path, damaged: &Path, generation: u32) -> std:
     for name in ["manifest", "journal", "sled"] {
         disk::copy(&files.join(name), &damaged.join(name))?;
     }
-    std::fs::copy(home.join("header"), damaged.join("header"))?;
+    disk::copy(&home.join("header"), &damaged.join("header"))?;
     tracing::debug!(generation, "the damaged files were copied");
-    disk::close_to_others(damaged)
+    disk::close_to_others(damaged)?;
+    disk::sync_dir(damaged).and_then(|()| disk::sync_dir(home))
+}
+
+fn missing(TreeLoss { tree, expected, found }: &TreeLoss) -> String {
+    if found < expected {
+        format!("{} of {expected} records of the tree `{tree}`", expected - found)
+    } else {
+        format!("the newest records of the tree `{tree}`: what there is of it is older, or was changed")
+    }
 }
 
 fn unreadable(tree: Tree, key: &[u8]) -> String {

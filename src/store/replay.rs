@@ -82,6 +82,8 @@ pub(super) fn replay(dir: &Path, vault: &Vault, anchor: Link) -> Result<Replay, 
 pub(super) struct Salvage {
     pub(super) checkpoints: Vec<Checkpoint>,
     pub(super) events: Vec<Events>,
+    /// The number of the last record that can be read.
+    pub(super) last: u64,
     /// Why it ends before its end; none: it does not.
     pub(super) lost: Option<String>,
 }
@@ -90,8 +92,11 @@ pub(super) struct Salvage {
 pub(super) fn salvage(dir: &Path, vault: &Vault) -> Salvage {
     let mut records = Vec::new();
     let lost = read_on(dir, vault, &mut records).err().map(|why| why.to_string());
-    let (checkpoints, events) = sort(records).unwrap_or_default();
-    Salvage { checkpoints, events, lost }
+    let last = records.last().map_or(0, |(.., seq)| *seq);
+    let Some((checkpoints, events)) = sort(records) else {
+        return Salvage { checkpoints: Vec::new(), events: Vec::new(), last: 0, lost: Some("a checkpoint in it can't be read".to_owned()) };
+    };
+    Salvage { checkpoints, events, last, lost }
 }
 
 fn read_on(dir: &Path, vault: &Vault, records: &mut Vec<Record>) -> Result<(), OpenError> {

@@ -26,6 +26,7 @@ pub(crate) struct Label {
     pub(crate) created: Timestamp,
     /// The version of gollm that made it.
     pub(crate) made_by: String,
+    /// The first one is empty: opening it proves this line.
     parts: u32,
     /// Slots of the store, each of which opens the root key; with a passphrase, one, which opens the key itself.
     slots: Vec<Slot>,
@@ -75,14 +76,14 @@ pub(crate) fn seal(
             (slots, Some(hex(&wrapping(&vault.keys.all.root, store)?.seal(&aad(store), key.as_slice())?)))
         }
     };
-    let count = u32::try_from(parts.len()).unwrap_or(u32::MAX);
+    let count = u32::try_from(parts.len()).unwrap_or(u32::MAX).saturating_add(1);
     let made_by = env!("CARGO_PKG_VERSION").to_owned();
     let label = Label { gollm_backup: VERSION, store: store.to_string(), created, made_by, parts: count, slots, key: wrapped };
     let mut bytes = serde_json::to_vec(&label).map_err(|_| VaultError::Unsealable)?;
     bytes.push(b'\n');
     let seal_key = SealKey::new(&key);
     let of_label = cipher::checksum(&bytes);
-    for (number, part) in (0_u32..).zip(parts) {
+    for (number, part) in (0_u32..).zip([&Zeroizing::default()].into_iter().chain(parts)) {
         let sealed = seal_key.seal(&aad_of_part(&of_label, number), part)?;
         bytes.extend_from_slice(&u32::try_from(sealed.len()).map_err(|_| VaultError::Unsealable)?.to_le_bytes());
         bytes.extend_from_slice(&sealed);
@@ -115,6 +116,9 @@ pub(crate) fn open(bytes: &[u8], password: &str) -> Result<(Label, Parts), Envel
     let key = SealKey::new(&*opened_key(&label, store, password)?);
     let of_label = cipher::checksum(line);
     let mut parts = Vec::new();
+    if label.parts == 0 {
+        return Err(EnvelopeError::NoBackup);
+    }
     for number in 0..label.parts {
         let damaged = || EnvelopeError::Damaged(number + 1);
         let (length, after) = rest.split_first_chunk::<4>().ok_or_else(damaged)?;
@@ -123,12 +127,16 @@ pub(crate) fn open(bytes: &[u8], password: &str) -> Result<(Label, Parts), Envel
         parts.push(key.open(&aad_of_part(&of_label, number), sealed).map_err(|_| damaged())?);
         rest = after;
     }
-    if rest.is_empty() { Ok((label, parts)) } else { Err(EnvelopeError::Damaged(label.parts.saturating_add(1))) }
+    if !rest.is_empty() {
+        return Err(EnvelopeError::Damaged(label.parts.saturating_add(1)));
+    }
+    parts.remove(0);
+    Ok((label, parts))
 }
 
 fn opened_key(label: &Label, store: StoreId, password: &str) -> Result<Key, EnvelopeError> {
     // More than a store has would be work that nobody asked for.
-    for slot in label.slots.iter().take(super::slots::SLOTS_MAX) {
+    for slot in label.slots.iter().filter(|slot| slot.costs_at_most(Cost::STANDARD)).take(super::slots::SLOTS_MAX) {
         let Tried::Opened(opened) = slot.open(password.as_bytes(), store)? else { continue };
         let Some(wrapped) = &label.key else { return Ok(opened) };
         let sealed = unhex(wrapped).unwrap_or_default();
@@ -203,6 +211,21 @@ mod tests {
         for length in [0, 10, whole.len() - 40, whole.len() - 1] {
             assert!(open(&whole[..length], "master").is_err(), "{length} bytes");
         }
-        assert!(matches!(open(&[whole.as_slice(), b"x"].concat(), "master"), Err(EnvelopeError::Damaged(3))));
+        assert!(matches!(open(&[whole.as_slice(), b"x"].concat(), "master"), Err(EnvelopeError::Damaged(4))));
+    }
+
+    /// By somebody who knows the format, and no secret.
+    #[test]
+    fn a_backup_that_was_emptied_with_care_is_refused() {
+        let (dir, vault) = store(&MasterSetting::Auto);
+        let whole = seal(&vault, dir.path(), None, AT, &parts()).unwrap();
+        let end = whole.iter().position(|byte| *byte == b'\n').unwrap();
+        let line = std::str::from_utf8(&whole[..end]).unwrap();
+        assert!(line.contains("\"parts\":3,"));
+        for (count, rest) in [(0, &[][..]), (1, &whole[end + 1..][..32]), (2, &whole[end + 1..whole.len() - 38])] {
+            let emptied = [line.replace("\"parts\":3,", &format!("\"parts\":{count},")).as_bytes(), b"\n", rest].concat();
+            assert!(open(&emptied, "master").is_err(), "{count} parts");
+        }
+        assert!(open(&seal(&vault, dir.path(), None, AT, &[]).unwrap(), "master").unwrap().1.is_empty());
     }
 }

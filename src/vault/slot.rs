@@ -50,6 +50,11 @@ impl Slot {
         Ok(Self { number, source, kdf: cost, salt: hex(&salt), check: hex(&*kek.check), key: hex(&sealed), until: None })
     }
 
+    /// Does trying it cost no more than that?
+    pub(super) const fn costs_at_most(&self, cost: Cost) -> bool {
+        self.kdf.m_kib <= cost.m_kib && self.kdf.t <= cost.t && self.kdf.p <= cost.p
+    }
+
     /// Opens it with a secret, if that is its own. Slow.
     ///
     /// # Errors

@@ -211,7 +211,12 @@ impl<'a> Slots<'a> {
             Ok(())
         })?;
         if let Err(why) = master::keep(source, secret, self.dir, store, self.ring) {
-            self.remove(number)?;
+            // Where another secret was, nobody knows which of the two is there now: both open the store, and the one that is not there
+            // leaves when the other one opens it.
+            let had_one = source.holds_one() && self.header()?.root.sources().iter().filter(|other| **other == source).count() > 1;
+            if !had_one {
+                self.remove(number)?;
+            }
             return Err(why);
         }
         Ok(number)
@@ -244,20 +249,26 @@ mod tests {
     use super::*;
     use crate::vault::header::Unlocked;
     use crate::vault::keyring::{NoRing, RingFault};
-    use std::cell::RefCell;
+    use std::cell::{Cell, RefCell};
 
-    /// A keyring of one entry, which may lose what it is given.
+    /// A keyring of one entry, which may lose what it is given, or fall silent once it has something new.
     #[derive(Default)]
     struct OneRing {
         kept: RefCell<Option<String>>,
         forgets: bool,
+        falls_silent: bool,
+        silent: Cell<bool>,
     }
 
     impl Ring for OneRing {
         fn read(&self, _: &str) -> Result<Option<Zeroizing<String>>, RingFault> {
-            Ok(self.kept.borrow().clone().map(Zeroizing::new))
+            if self.silent.get() { Err(RingFault::Mute) } else { Ok(self.kept.borrow().clone().map(Zeroizing::new)) }
         }
         fn write(&self, _: &str, text: &str) -> Result<(), RingFault> {
+            if self.silent.get() {
+                return Err(RingFault::Mute);
+            }
+            self.silent.set(self.falls_silent);
             if !self.forgets {
                 *self.kept.borrow_mut() = Some(text.to_owned());
             }
@@ -372,6 +383,36 @@ mod tests {
         let none = Slots { ring: &NoRing, ..scene.slots() };
         assert!(matches!(none.add(&NewSlot::Keyring, Others::Stay), Err(VaultError::Keyring(RingFault::Absent))));
         assert_eq!(scene.start(&MasterSetting::Auto, &PASSWORD).unwrap(), MasterSource::Environment);
+    }
+
+    #[test]
+    fn a_keyring_that_falls_silent_in_the_middle_opens_the_store_whichever_secret_it_has() {
+        for has_new in [true, false] {
+            let mut scene = Scene::of(&MasterSetting::Keyring, &[]);
+            let before = scene.ring.kept.borrow().clone();
+            scene.ring.falls_silent = true;
+            assert!(matches!(scene.slots().add(&NewSlot::Keyring, Others::Leave), Err(VaultError::Keyring(RingFault::Mute))));
+            scene.ring.silent.set(false);
+            assert_ne!(*scene.ring.kept.borrow(), before);
+            if !has_new {
+                *scene.ring.kept.borrow_mut() = before;
+            }
+            assert_eq!(scene.start(&MasterSetting::Keyring, &[]).unwrap(), MasterSource::Keyring, "{has_new}");
+            assert_eq!(scene.sources(), [MasterSource::Keyring], "the other one left");
+        }
+    }
+
+    #[test]
+    fn what_others_still_give_after_a_move_is_passed_over_and_nothing_else_is() {
+        let scene = Scene::of(&MasterSetting::Auto, &PASSWORD);
+        scene.slots().add(&NewSlot::File, Others::Leave).unwrap();
+        assert_eq!(scene.start(&MasterSetting::Auto, &PASSWORD).unwrap(), MasterSource::File);
+        // Who names the source means it.
+        assert!(matches!(scene.start(&MasterSetting::Environment, &PASSWORD), Err(VaultError::WrongPassword { .. })));
+        scene.slots().add(&NewSlot::Password(text("typed")), Others::Leave).unwrap();
+        assert!(matches!(scene.start(&MasterSetting::Auto, &PASSWORD), Err(VaultError::Locked { .. })));
+        let never = Scene::of(&MasterSetting::File, &[]);
+        assert!(matches!(never.start(&MasterSetting::Auto, &PASSWORD), Err(VaultError::WrongPassword { .. })));
     }
 
     #[test]

@@ -69,11 +69,11 @@ fn a_backup_is_restored_onto_another_machine_with_its_own_master_secret() {
     assert_eq!(lines.lease(&json!({"provider": "openai", "key_name": "by-hand"}))["secret"], "sk-planted-by-hand");
     let verified = lines.expect("audit", &json!({"audit": {"verify": true}}));
     assert_eq!(verified["verified"]["ok"], true);
-    // What the backup's trail says was done, what this machine's own says, and the restoration.
+    // What this machine's own trail says was done, what the backup's says, and the restoration.
     let acts = acts(&verified);
     let place = |act: &str, result: &str| acts.iter().position(|(of, came)| (of.as_str(), came.as_str()) == (act, result));
-    let (set, wrong, done) = (place("key_set", "done"), place("restore", "denied"), place("restore", "done"));
-    assert!(set.is_some() && set < wrong && wrong < done, "{acts:?}");
+    let (wrong, set, done) = (place("restore", "denied"), place("key_set", "done"), place("restore", "done"));
+    assert!(wrong.is_some() && wrong < set && set < done, "{acts:?}");
     let last = verified["entries"].as_array().unwrap().iter().rfind(|entry| entry["act"] == "restore").unwrap().clone();
     assert!(last["detail"].as_str().unwrap().contains("from a backup of the store"), "{last}");
     assert!(daemon.terminate().success());
@@ -106,8 +106,14 @@ fn a_store_whose_secret_nobody_knows_is_backed_up_with_a_passphrase() {
     let mut lines = site.lines();
     lines.done(&json!({"key_remove": {"provider": "openai", "key_name": "by-hand"}}));
     let anchor = lines.expect("audit", &json!({"audit": {"verify": true}}))["verified"]["anchor"].clone();
+    let since = lines.lease(&json!({"provider": "openai", "key_name": "a"}));
     assert_eq!(site.ctl_with(&["restore", file], "a phrase\n").status, 0);
     assert_eq!(lines.row("openai", "by-hand")["cost_today_usd"], 0.5);
+    // A lease that was given since can be reported, and its number is no other lease's.
+    let next = lines.lease(&json!({"provider": "openai", "key_name": "by-hand"}));
+    lines.done_report(&next);
+    lines.done_report(&since);
+    assert_eq!(lines.row("openai", "a")["cost_today_usd"], 0.25);
     // What was done since the backup is known still, and the chain is the one that it was.
     let verified = lines.expect("audit", &json!({"audit": {"verify": true, "anchor": anchor}}));
     assert_eq!((&verified["verified"]["ok"], &verified["verified"]["anchored"]), (&json!(true), &json!(true)));

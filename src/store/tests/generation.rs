@@ -85,9 +85,9 @@ fn other_records_take_the_place_of_all_that_were_there() {
     let (vault, source) = (opened.vault.clone(), opened.master);
     drop((opened, next));
     let record = |key: &str| Record { tree: Tree::Usage, key: key.into(), value: b"3".to_vec().into() };
-    replace(scene.dir.path(), &vault, vec![record("a"), record("b")]).unwrap();
+    replace(scene.dir.path(), &vault, vec![record("a"), record("b")], b"after it").unwrap();
     let found = open_again(scene.dir.path(), vault, source).unwrap();
-    assert_eq!((rows(&found), found.events.len()), (vec![("a", "3"), ("b", "3")], 0));
+    assert_eq!((rows(&found), events(&found)), (vec![("a", "3"), ("b", "3")], vec![b"after it".to_vec()]));
     drop(found);
     assert_eq!(rows(&scene.open().unwrap()), [("a", "3"), ("b", "3")]);
 }

@@ -6,7 +6,7 @@ use crate::store::repair::{Repaired, repair_with};
 use crate::vault::kdf::Cost;
 use crate::vault::master::MasterSetting;
 
-use super::scene::{SEGMENT, Scene, change, events, rows};
+use super::scene::{SEGMENT, Scene, change, events, put_back, removal, rows};
 
 fn repaired(scene: &Scene) -> Repaired {
     let environment: Environment = [("GOLLM_MASTER_PASSWORD", "correct horse")].into_iter().collect();
@@ -77,4 +77,41 @@ fn a_wrong_password_repairs_nothing() {
     let environment: Environment = [("GOLLM_MASTER_PASSWORD", "wrong")].into_iter().collect();
     assert!(repair_with(scene.dir.path(), &MasterSetting::Auto, &environment, Scale { segment: SEGMENT, cost: Cost::LEAST }).is_err());
     assert!(!scene.path("generation-1").exists());
+}
+
+/// A segment of the journal holds many checkpoints: those before the damage are older than the database.
+#[test]
+fn a_journal_that_ends_before_the_database_brings_nothing_back() {
+    let scene = Scene::new();
+    let mut opened = scene.open().unwrap();
+    opened.store.checkpoint(&[change("a", "1"), change("gone", "1")]).unwrap();
+    opened.store.append(b"early").unwrap();
+    opened.store.checkpoint(&[change("a", "2"), removal("gone")]).unwrap();
+    opened.store.close().unwrap();
+    let oldest = scene.segments().remove(0);
+    super::scene::edit(&oldest, |bytes| {
+        let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+        bytes[end - 30] ^= 1;
+    });
+    scene.refusal();
+    let found = repaired(&scene);
+    assert!(found.lost.iter().any(|lost| lost.contains("journal")), "{found:?}");
+    assert_eq!(rows(&scene.open().unwrap()), [("a", "2")]);
+}
+
+#[test]
+fn older_copies_under_the_newest_manifest_are_told() {
+    let scene = scene();
+    let old = scene.copy();
+    let mut opened = scene.open().unwrap();
+    opened.store.append(b"three").unwrap();
+    opened.store.checkpoint(&[change("a", "5")]).unwrap();
+    opened.store.close().unwrap();
+    for name in ["journal", "sled"] {
+        put_back(&old.path(name), &scene.path(name));
+    }
+    scene.refusal();
+    let found = repaired(&scene);
+    let told = found.lost.join("; ");
+    assert!(told.contains("of the journal") && told.contains("the newest records of the tree `usage`"), "{told}");
 }

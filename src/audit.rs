@@ -33,7 +33,7 @@ pub struct Entry {
     pub pid: Option<i32>,
     /// The systemd unit of that process.
     pub unit: Option<String>,
-    /// What: the name of the request, or `start`, `stop`, `key_state`, `account_state`.
+    /// What: the name of the request, or `start`, `stop`, `repair`, `key_state`, `account_state`.
     pub act: String,
     /// To what: a key, an account, a slot.
     pub target: Option<String>,

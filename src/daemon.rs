@@ -150,14 +150,19 @@ fn repair(options: &Options, environment: &Environment) -> Result<(), StartError
     let file = config::locate(options.config.as_deref(), environment)?;
     let settings = config::load(file.as_deref(), environment)?;
     let directory = start::state_dir(options, environment)?;
-    let found = match store::repair::repair(&directory, &start::master_of_person(settings.master, environment), environment) {
+    start::is_ours(&directory)?;
+    let mut master = start::master_of_person(settings.master, environment);
+    let found = match store::repair::repair(&directory, &master, environment) {
         Err(OpenError::Vault(VaultError::Locked { .. } | VaultError::NoMaster { .. })) => {
             let typed = typed::line("Master password, or a recovery code", PASSWORD_MAX).map_err(StartError::Input)?;
-            let password = MasterSetting::Password(typed.trim_end_matches(['\r', '\n']).to_owned().into());
-            store::repair::repair(&directory, &password, environment)?
+            master = MasterSetting::Password(typed.trim_end_matches(['\r', '\n']).to_owned().into());
+            store::repair::repair(&directory, &master, environment)?
         }
         found => found?,
     };
+    if found.was_damaged {
+        start::note_repair(store::open(&directory, &master, settings.encrypt_keys, environment)?, &found)?;
+    }
     let mut text = String::new();
     if found.was_damaged {
         text.push_str(&format!("{}: repaired\n", directory.display()));

@@ -171,7 +171,7 @@ fn change(console: &mut Console<'_>, link: &Link) -> Result<(), Failure> {
     let mut text = "the master password is changed".to_owned();
     for (source, how) in [("environment", "in GOLLM_MASTER_PASSWORD"), ("credential", "as the systemd credential `gollm-master`")] {
         if sources.contains(&source) {
-            text.push_str(&format!("\ngive gollmd the new one {how} before it is started again: the old one opens nothing any more"));
+            text.push_str(&format!("\ngive gollmd the new one {how} before it is started again: the old one opens the store no more"));
         }
     }
     tell(console, &done, &text)
@@ -209,7 +209,7 @@ impl Slot {
             Act::Add { kind } => kind.add(console, &link),
             Act::Remove { number } => {
                 let done = link.call(Op::SlotRemove(SlotRemove { slot: number }))?;
-                tell(console, &done, &format!("slot {number} is removed: its secret opens nothing any more"))
+                tell(console, &done, &format!("slot {number} is removed: its secret opens the store no more"))
             }
         }
     }

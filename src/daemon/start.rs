@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::audit;
 use crate::audit::{Broken, Link, Trail};
 use crate::broker::{Broker, DamagedRecord, Record};
 use crate::config::problem::ConfigError;
@@ -22,6 +23,7 @@ use crate::id::{KeyId, Uid};
 use crate::platform;
 use crate::probe::{ProbeError, Prober};
 use crate::store::error::OpenError;
+use crate::store::repair::Repaired;
 use crate::store::{self, Opened, Store, Tree};
 use crate::time::Steady;
 use crate::time::clock::{Clock, SteadyMark, SystemClock};
@@ -96,6 +98,14 @@ pub enum StartError {
     /// The daemon in the background ended before it served.
     #[error("{}", if .0.is_empty() { "the daemon ended before it served" } else { .0 })]
     Child(String),
+    /// The state directory is another user's.
+    #[error("{} belongs to the user {owner}: run this as that user, as with `sudo -u \\#{owner} gollmd …`", path.display())]
+    Owner {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        owner: Uid,
+    },
     /// Standard input can't be read.
     #[error("the password can't be read: {0}")]
     Input(std::io::Error),
@@ -134,6 +144,46 @@ pub(super) fn state_dir(options: &Options, environment: &Environment) -> Result<
         return Ok(PathBuf::from("/var/lib/gollm"));
     }
     environment.path("HOME").map(|home| home.join(".local/state/gollm")).ok_or(StartError::NoState)
+}
+
+/// Does the state belong to whom this process runs as? What another user writes there the daemon could not read.
+pub(super) fn is_ours(directory: &Path) -> Result<(), StartError> {
+    #[cfg(unix)]
+    if let Ok(metadata) = std::fs::metadata(directory) {
+        let owner = Uid(std::os::unix::fs::MetadataExt::uid(&metadata));
+        if owner != platform::own_uid() {
+            return Err(StartError::Owner { path: directory.to_path_buf(), owner });
+        }
+    }
+    #[cfg(not(unix))]
+    let _: &Path = directory;
+    Ok(())
+}
+
+/// Puts a repair into the audit trail of the store that was repaired.
+pub(super) fn note_repair(mut opened: Opened, repaired: &Repaired) -> Result<(), StartError> {
+    let mut events = Vec::new();
+    for batch in &opened.events {
+        events.extend(event::decode(batch)?);
+    }
+    let lost = if repaired.lost.is_empty() { "nothing is lost".to_owned() } else { format!("lost: {}", repaired.lost.join("; ")) };
+    let entry = audit::Entry {
+        at: SystemClock::start(None, Steady::from_millis(0)).now().wall,
+        uid: Some(platform::own_uid()),
+        pid: i32::try_from(std::process::id()).ok(),
+        unit: None,
+        act: "repair".to_owned(),
+        target: None,
+        result: "done".to_owned(),
+        detail: Some(lost.chars().take(1000).collect()),
+    };
+    // What is too much leaves when the daemon checkpoints.
+    let bounds = audit::Bounds { entries: usize::MAX, age: std::time::Duration::MAX };
+    if let Some(link) = trail_of(&opened, &events).append(&opened.vault, &entry, bounds) {
+        let batch = event::encode(&[Event::Audited(link.to_bytes())]).map_err(|why| StartError::End(why.to_string()))?;
+        opened.store.append(&batch).map_err(|why| StartError::End(why.to_string()))?;
+    }
+    opened.store.close().map_err(|why| StartError::End(why.to_string()))
 }
 
 /// Makes a directory that only its owner can enter, where it is missing.

@@ -14,7 +14,7 @@ use super::keyring::Ring;
 use super::keys::Keys;
 use super::master::{self, Found, MasterSetting, MasterSource};
 use super::slot::{Slot, Tried};
-use super::slots::SlotError;
+use super::slots::{SLOTS_MAX, SlotError};
 use super::{StoreId, Vault, VaultError};
 use crate::protocol::bytes::{hex, unhex, unhex_array};
 
@@ -139,7 +139,9 @@ impl Header {
         let version = serde_json::from_slice(&bytes).map(|any: Any| any.gollm_store).map_err(|_| cut())?;
         match version {
             1 => serde_json::from_slice(&bytes).map(|first: First| Some(first.into())).map_err(|_| cut()),
-            VERSION => serde_json::from_slice(&bytes).map(Some).map_err(|_| cut()),
+            VERSION => serde_json::from_slice(&bytes).map_err(|_| cut()).and_then(|header: Self| {
+                if header.root.sources().len() > SLOTS_MAX { Err(damaged(dir, "it has more slots than gollm makes")) } else { Ok(Some(header)) }
+            }),
             _ => Err(damaged(dir, "a newer version of gollm wrote it")),
         }
     }
@@ -278,14 +280,15 @@ fn tried(slots: &[Slot], found: Found, dir: &Path, store: StoreId) -> Result<Ope
     // Most likely first: each try costs a key derivation.
     let (likely, others): (Vec<&Slot>, Vec<&Slot>) = slots.iter().rev().partition(|slot| slot.source == source);
     for slot in likely.into_iter().chain(others) {
-        match slot.open(&secret, store)? {
-            Tried::Opened(root) => return Ok(Opening { root, slot: Some(slot.number), source, warnings }),
-            Tried::Other => {}
-            Tried::Damaged(what) => broken = Some(what),
+        match slot.open(&secret, store) {
+            Ok(Tried::Opened(root)) => return Ok(Opening { root, slot: Some(slot.number), source, warnings }),
+            Ok(Tried::Other) => {}
+            Ok(Tried::Damaged(what)) => broken = Some(damaged(dir, what)),
+            Err(why) => broken = Some(why),
         }
     }
     match broken {
-        Some(what) => Err(damaged(dir, what)),
+        Some(why) => Err(why),
         None => Err(VaultError::WrongPassword { used: source, made_with: slots.first().map_or(MasterSource::None, |slot| slot.source) }),
     }
 }

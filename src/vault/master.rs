@@ -217,7 +217,7 @@ pub(super) fn keep(place: MasterSource, secret: &str, dir: &Path, store: StoreId
 }
 
 /// Takes the secrets of slots that are gone out of the places that held them, where no slot that is left needs them. What
-/// can't be taken out opens nothing any more.
+/// can't be taken out opens the store no more.
 pub(super) fn forget(gone: &[MasterSource], left: &[MasterSource], dir: &Path, store: StoreId, ring: &dyn Ring) {
     let is_over = |source: MasterSource| gone.contains(&source) && !left.contains(&source);
     if is_over(MasterSource::File) {

@@ -146,7 +146,7 @@ impl<'a> Slots<'a> {
         Ok(Added { number, recovery_code: (source == MasterSource::Recovery).then_some(secret) })
     }
 
-    /// Takes a slot out. Its secret opens nothing any more.
+    /// Takes a slot out. Its secret opens the store no more; with a copy of the header of before it opens what that one wrapped.
     ///
     /// # Errors
     /// It is the last one, or the header can't be written.

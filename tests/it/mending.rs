@@ -71,6 +71,9 @@ fn a_damaged_store_is_refused_repaired_and_served_from() {
     assert!(again.out.contains("nothing was changed"), "{}{}", again.out, again.err);
     let _daemon = site.start();
     assert_eq!(site.lines().lease(&json!({"provider": "openai", "key_name": "b"}))["secret"], "sk-by-hand");
+    let audit = site.lines().expect("audit", &json!({"audit": {"verify": true}}));
+    let told = audit["entries"].as_array().unwrap().iter().find(|entry| entry["act"] == "repair").unwrap().clone();
+    assert!(audit["verified"]["ok"] == true && told["detail"].as_str().unwrap().contains("lost: the manifest"), "{told}");
     let busy = run(site.gollmd(&["--repair"]), "");
     assert_eq!((busy.status, busy.err.contains("another gollmd uses")), (1, true), "{}", busy.err);
 }

@@ -134,7 +134,9 @@ impl Trail {
         let mut bytes = vec![VERSION];
         bincode::serde::encode_into_std_write(entry, &mut bytes, bincode::config::standard()).ok()?;
         if bytes.len() > LONGEST {
-            return None;
+            // What is said of it is all that can be so long.
+            let detail = entry.detail.as_ref().map(|detail| format!("{}…", detail.chars().take(LONGEST / 8).collect::<String>()));
+            return if detail == entry.detail { None } else { self.append(vault, &Entry { detail, ..entry.clone() }, bounds) };
         }
         let (seq, before) = self.end();
         let seq = seq.saturating_add(1);

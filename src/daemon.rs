@@ -213,6 +213,8 @@ pub fn serve(options: &Options, environment: Environment, ready: &mut dyn FnMut(
         shared.lock().close(&shared);
         phase.send_replace(Phase::Ending);
         drop(accepting.await);
+        // A lock, an unlock or a restore that is under way comes to its end first.
+        drop(tokio::time::timeout(std::time::Duration::from_secs(2), front.changing.lock()).await);
         front.close(&front.serving()).await?;
         tracing::info!("stopped");
         Ok(())

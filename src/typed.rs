@@ -8,11 +8,32 @@ use zeroize::Zeroizing;
 pub(crate) fn line(what: &str, longest: usize) -> io::Result<Zeroizing<String>> {
     let stdin = io::stdin();
     if stdin.is_terminal() {
+        leave_the_terminal_as_it_is();
         rpassword::prompt_password(format!("{what} (not shown): ")).map(Zeroizing::new)
     } else {
         piped(&mut stdin.lock(), longest)
     }
 }
+
+/// Whoever interrupts a question gets a terminal back that shows what is typed.
+#[cfg(unix)]
+fn leave_the_terminal_as_it_is() {
+    use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+    let Ok(terminal) = tcgetattr(io::stdin()) else { return };
+    let interrupted = move || -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        runtime.block_on(tokio::signal::ctrl_c())?;
+        tcsetattr(io::stdin(), OptionalActions::Flush, &terminal)?;
+        drop(io::Write::write_all(&mut io::stderr(), b"\n"));
+        // As shells say it: 128 and the number of the signal.
+        std::process::exit(130)
+    };
+    // Without it the question is asked all the same.
+    drop(std::thread::Builder::new().name("interrupt".to_owned()).spawn(move || drop(interrupted())));
+}
+
+#[cfg(not(unix))]
+const fn leave_the_terminal_as_it_is() {}
 
 /// Is there somebody who can be asked to type it again?
 #[cfg(feature = "ctl")]

@@ -136,15 +136,22 @@ pub struct Vault {
     store: StoreId,
     /// What the tokens of leases are sealed for.
     of_leases: Vec<u8>,
+    /// What the tokens of this run begin with.
+    salt: Salt,
     keys: Locked<Schedule>,
+}
+
+type Salt = [u8; 16];
+
+fn of_leases(root: &Key, store: StoreId, salt: &Salt) -> Result<SealKey, VaultError> {
+    Ok(SealKey::new(&*subkey(root, &[store.0, *salt].concat(), "gollm leases 1")?))
 }
 
 /// The keys, and those that come from them.
 struct Schedule {
     values: SealKey,
+    /// For tokens, of the salt that they begin with: one key seals those of one run, so that none seals more than random nonces allow.
     leases: SealKey,
-    /// For the tokens that were given before the data key was rotated.
-    leases_before: Option<SealKey>,
     journal: Key,
     ledger: MacKey,
     fingerprints: MacKey,
@@ -157,11 +164,11 @@ impl Vault {
     pub(crate) fn new(store: StoreId, keys: Keys) -> Result<Self, VaultError> {
         let key = |purpose: &str| subkey(keys.current(), &store.0, purpose);
         let of_root = |purpose: &str| subkey(&keys.root, &store.0, purpose);
-        let leases_before = keys.before().map(|before| subkey(before, &store.0, "gollm leases 1").map(|key| SealKey::new(&key))).transpose()?;
+        let salt: Salt = cipher::random()?;
         let schedule = Schedule {
             values: SealKey::new(&*key("gollm values 1")?),
-            leases: SealKey::new(&*key("gollm leases 1")?),
-            leases_before,
+            // Neither are these of the data key: a lease outlives its rotations.
+            leases: of_leases(&keys.root, store, &salt)?,
             journal: key("gollm journal 1")?,
             ledger: MacKey::new(&*key("gollm manifest 1")?),
             // Not of the data key: a secret is to be known again after the next rotation.
@@ -172,7 +179,7 @@ impl Vault {
             held: SealKey::new(&*of_root("gollm held 1")?),
             all: keys,
         };
-        Ok(Self { store, of_leases: framed(&[&store.0, b"lease"]), keys: Locked::new(schedule) })
+        Ok(Self { store, of_leases: framed(&[&store.0, b"lease"]), salt, keys: Locked::new(schedule) })
     }
 
     /// Why the system may write the keys to its swap; none: it does not.
@@ -237,12 +244,13 @@ impl Vault {
         hex(hash.first_chunk::<6>().map_or(&[], |start| start.as_slice()))
     }
 
-    /// Seals `plain` into text for others to keep: A-Z, a-z, 0-9, `-` and `_`, four characters for three bytes of `plain` and 28 more.
+    /// Seals `plain` into text for others to keep: A-Z, a-z, 0-9, `-` and `_`, four characters for three bytes of `plain` and 44 more.
     ///
     /// # Errors
     /// The system gives no random bytes.
     pub fn seal_token(&self, plain: &[u8]) -> Result<String, VaultError> {
-        self.keys.leases.seal(&self.of_leases, plain).map(|sealed| text::base64url(&sealed))
+        let sealed = self.keys.leases.seal(&self.of_leases, plain)?;
+        Ok(text::base64url(&[self.salt.as_slice(), &sealed].concat()))
     }
 
     /// Opens what [`Vault::seal_token`] made.
@@ -250,12 +258,12 @@ impl Vault {
     /// # Errors
     /// [`VaultError::Unsealable`]: this store did not make it.
     pub fn open_token(&self, token: &str) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-        let sealed = text::unbase64url(token).ok_or(VaultError::Unsealable)?;
-        let opened = self.keys.leases.open(&self.of_leases, &sealed);
-        match &self.keys.leases_before {
-            Some(before) if opened.is_err() => before.open(&self.of_leases, &sealed),
-            _ => opened,
+        let token = text::unbase64url(token).ok_or(VaultError::Unsealable)?;
+        let (salt, sealed) = token.split_first_chunk().ok_or(VaultError::Unsealable)?;
+        if *salt == self.salt {
+            return self.keys.leases.open(&self.of_leases, sealed);
         }
+        of_leases(&self.keys.all.root, self.store, salt)?.open(&self.of_leases, sealed)
     }
 
     /// A keyed hash that chains the audit trail; the same before and after a rotation of the data key.
@@ -334,7 +342,7 @@ mod tests {
         assert!(after.open_token(&before.seal_token(b"x").unwrap()).is_ok());
         assert_eq!(after.fingerprint(&secret), before.fingerprint(&secret));
         assert!(after.open(&place, &before.seal(&place, b"x").unwrap()).is_err());
-        assert!(before.open_token(&after.seal_token(b"x").unwrap()).is_err());
+        assert!(before.rotated().unwrap().rotated().unwrap().open_token(&before.seal_token(b"x").unwrap()).is_ok());
     }
 
     #[test]

@@ -217,7 +217,7 @@ complete -c gollmctl -n "__fish_gollmctl_using_subcommand passwd" -l to -d 'Wher
 credential\t'A credential that systemd unseals for the daemon'
 file\t'`master.key` in the state directory'
 prompt\t'A person, by `gollmctl unlock`'"
-complete -c gollmctl -n "__fish_gollmctl_using_subcommand passwd" -l file -d 'Where systemd finds the sealed credential' -r -F
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand passwd" -l file -d 'Where systemd finds the sealed credential [default: /etc/credstore.encrypted/gollm-master]' -r -F
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand passwd" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand passwd" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand passwd" -s h -l help -d 'Print help (see more with \'--help\')'

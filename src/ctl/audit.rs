@@ -15,8 +15,8 @@ use crate::protocol::reply::{Audit as Told, AuditEntry, AuditVerified, Reply};
 use crate::protocol::request::{self, AUDIT_MAX, Op};
 
 const HELP: &str = "\
-Every act of an admin, every refusal, every change of a key's state is an entry,
-chained to the one before. --verify walks the whole chain: what was removed, changed
+Every act of an admin is an entry, and so are refusals and changes of keys' states,
+so many an hour that nobody drives the rest out; each is chained to the one before. --verify walks the whole chain: what was removed, changed
 or moved is found. That its end was cut off shows against an anchor, of which gollmd
 writes one into the system's log from time to time.
 
@@ -26,6 +26,9 @@ Examples:
   gollmctl audit --follow
   gollmctl audit --verify
   gollmctl audit --verify --anchor 4711:0123456789abcdef0123456789abcdef";
+
+/// Entries that are asked for at a time while they are followed: they fit into an answer, however long they are.
+const FOLLOWED: u64 = 200;
 
 /// How often a trail that is followed is asked for.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -75,7 +78,7 @@ impl Audit {
             }
             console.out.flush().map_err(Failure::Output)?;
             std::thread::sleep(PAUSE);
-            told = ask(&link, request::Audit { after: Some(after), limit: Some(AUDIT_MAX), uid, ..request::Audit::default() })?;
+            told = ask(&link, request::Audit { after: Some(after), since, limit: Some(FOLLOWED), uid, ..request::Audit::default() })?;
         }
     }
 }

@@ -76,15 +76,13 @@ pub(crate) fn export(console: &mut Console<'_>) -> Result<(), Failure> {
 
 impl Backup {
     pub(crate) fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
+        if self.file.try_exists().map_err(|why| not_written(&self.file, &why))? {
+            return Err(not_written(&self.file, &"it is there already; name another file, or remove it"));
+        }
         let link = console.connect()?;
         let passphrase = self.passphrase.then(|| master::new_password("Passphrase of the backup")).transpose()?;
         let Reply::Backup(made) = link.call(Op::Backup(request::Backup { passphrase }))? else { return Err(Failure::unexpected("backup")) };
-        let written = write(&link, made, &self.file);
-        if written.is_err() {
-            // What is there of it is no backup.
-            drop(std::fs::remove_file(draft(&self.file)));
-        }
-        written?;
+        write(&link, made, &self.file)?;
         if console.form == Form::Json {
             return console.write_json(&made);
         }
@@ -93,25 +91,29 @@ impl Backup {
     }
 }
 
-fn draft(file: &Path) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(".part");
-    PathBuf::from(name)
+fn not_written(file: &Path, why: &dyn std::fmt::Display) -> Failure {
+    Failure::Input { what: format!("{} was not written", file.display()), why: why.to_string() }
 }
 
 fn write(link: &Link, made: BackupMade, file: &Path) -> Result<(), Failure> {
-    let failed = |why: io::Error| Failure::Input { what: format!("{} was not written", file.display()), why: why.to_string() };
-    if file.try_exists().map_err(failed)? {
-        return Err(failed(io::Error::other("it is there already; name another file, or remove it")));
-    }
-    let draft = draft(file);
+    let mut name = file.as_os_str().to_owned();
+    name.push(format!(".{}", std::process::id()));
+    let draft = PathBuf::from(name);
     let mut options = File::options();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    // What an attempt has left that was killed.
-    drop(std::fs::remove_file(&draft));
-    let mut out = options.open(&draft).map_err(failed)?;
+    let out = options.open(&draft).map_err(|why| not_written(file, &why))?;
+    let written = fetch(link, made, out, file).and_then(|()| put(&draft, file).map_err(|why| not_written(file, &why)));
+    if written.is_err() {
+        // What is there of it is no backup.
+        drop(std::fs::remove_file(&draft));
+    }
+    written
+}
+
+fn fetch(link: &Link, made: BackupMade, mut out: File, file: &Path) -> Result<(), Failure> {
+    let failed = |why: io::Error| not_written(file, &why);
     let mut offset = 0;
     loop {
         let Reply::BackupPart(BackupPiece { data, last }) = link.call(Op::BackupPart(BackupPart { backup: made.backup, offset }))? else {
@@ -123,13 +125,16 @@ fn write(link: &Link, made: BackupMade, file: &Path) -> Result<(), Failure> {
             break;
         }
     }
-    out.sync_all().map_err(failed)?;
-    match std::fs::hard_link(&draft, file) {
-        Ok(()) => std::fs::remove_file(&draft).map_err(failed),
+    out.sync_all().map_err(failed)
+}
+
+fn put(draft: &Path, file: &Path) -> io::Result<()> {
+    match std::fs::hard_link(draft, file) {
+        Ok(()) => std::fs::remove_file(draft),
         // Not over one that came meanwhile.
-        Err(why) if why.kind() == io::ErrorKind::AlreadyExists => Err(failed(why)),
+        Err(why) if why.kind() == io::ErrorKind::AlreadyExists => Err(why),
         // The file system has no such links.
-        Err(_) => std::fs::rename(&draft, file).map_err(failed),
+        Err(_) => std::fs::rename(draft, file),
     }
 }
 

@@ -46,8 +46,19 @@ impl Link {
             _ => false,
         };
         // A key is derived for each slot that is tried, and a keyring may have to be waited for.
-        let derives =
-            matches!(&op, Op::Unlock(_) | Op::ChangePassword(_) | Op::SlotAdd(_) | Op::SlotRemove(_) | Op::Rekey | Op::Backup(_) | Op::Restore(_));
+        // What changes the store comes one after the other.
+        let derives = matches!(
+            &op,
+            Op::Lock
+                | Op::Reload
+                | Op::Unlock(_)
+                | Op::ChangePassword(_)
+                | Op::SlotAdd(_)
+                | Op::SlotRemove(_)
+                | Op::Rekey
+                | Op::Backup(_)
+                | Op::Restore(_)
+        );
         let limit = if asks_providers || derives { SLOW } else { self.quick };
         // The client adds what a select waits.
         self.client.with_timeout(limit).call(op).map_err(|error| failure(name, error))

@@ -54,15 +54,18 @@ impl Finding {
 pub(crate) fn run(console: &mut Console<'_>) -> Result<(), Failure> {
     let link = console.connect();
     let status = link.as_ref().ok().and_then(|link| if let Ok(Reply::Status(status)) = link.call(Op::Status) { Some(status) } else { None });
-    let mut findings = vec![match &status {
-        Some(status) => of_daemon(console, status.config.as_deref()),
-        None => configuration(console, None),
-    }];
+    let mut findings = Vec::new();
+    findings.extend(match (&status, &link) {
+        (Some(status), _) => Some(of_daemon(console, status.config.as_deref())),
+        // One of whose configuration nothing is told.
+        (None, Ok(_)) => None,
+        (None, Err(_)) => Some(configuration(console, None)),
+    });
     match &link {
         Err(why) => findings.push(unreachable(why)),
         Ok(link) => daemon(link, status.as_deref(), &mut findings),
     }
-    findings.extend(machine::look(console.environment));
+    findings.extend(machine::look(console.environment, link.is_ok()));
     console.show(&findings, |findings, style, out| render(findings, style, out))?;
     if findings.iter().any(|finding| finding.level == Level::Bad) { Err(Failure::Negative) } else { Ok(()) }
 }

@@ -2,7 +2,7 @@
 
 mod credential;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 
@@ -35,9 +35,9 @@ pub(crate) struct Passwd {
     /// Where the master secret shall be
     #[arg(long, value_enum, value_name = "PLACE")]
     to: Option<Place>,
-    /// Where systemd finds the sealed credential
-    #[arg(long, value_name = "PATH", default_value = credential::FILE, requires = "to")]
-    file: PathBuf,
+    /// Where systemd finds the sealed credential [default: /etc/credstore.encrypted/gollm-master]
+    #[arg(long, value_name = "PATH")]
+    file: Option<PathBuf>,
 }
 
 /// Where a master secret may be moved.
@@ -141,6 +141,9 @@ fn tell(console: &mut Console<'_>, reply: &Reply, done: &str) -> Result<(), Fail
 
 impl Passwd {
     pub(crate) fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
+        if self.file.is_some() && self.to != Some(Place::Credential) {
+            return Err(Failure::Usage("--file is for `--to credential`: it says where that is".to_owned()));
+        }
         let link = console.connect()?;
         let Some(place) = self.to else { return change(console, &link) };
         match place {
@@ -151,7 +154,7 @@ impl Passwd {
                 let done = "from its next start on gollmd is locked until `gollmctl unlock`";
                 move_to(console, &link, SlotSource::Password, Some(password), done)
             }
-            Place::Credential => credential::seal(console, &link, &self.file),
+            Place::Credential => credential::seal(console, &link, self.file.as_deref().unwrap_or(Path::new(credential::FILE))),
         }
     }
 }
@@ -169,8 +172,11 @@ fn change(console: &mut Console<'_>, link: &Link) -> Result<(), Failure> {
     let new = new_password("New master password")?;
     let done = link.call(Op::ChangePassword(ChangePassword { old, new }))?;
     let mut text = "the master password is changed".to_owned();
+    let after = slots(link)?;
+    let changed = rows.iter().filter(|row| !after.iter().any(|other| other.slot == row.slot)).map(|row| row.source.as_str());
+    let changed: Vec<&str> = changed.collect();
     for (source, how) in [("environment", "in GOLLM_MASTER_PASSWORD"), ("credential", "as the systemd credential `gollm-master`")] {
-        if sources.contains(&source) {
+        if changed.contains(&source) {
             text.push_str(&format!("\ngive gollmd the new one {how} before it is started again: the old one opens the store no more"));
         }
     }
@@ -270,7 +276,7 @@ pub(crate) fn new_password(what: &str) -> Result<Password, Failure> {
 }
 
 fn mistake(why: &dyn std::fmt::Display) -> Failure {
-    Failure::Input { what: "the master password was not taken".to_owned(), why: why.to_string() }
+    Failure::Input { what: "the password was not taken".to_owned(), why: why.to_string() }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::daemon::front::Front;
 use crate::daemon::locking;
 use crate::daemon::safe::{KeySettings, Origin, Safe, seal};
 use crate::daemon::state::{Core, Live, Shared};
-use crate::daemon::trail;
+use crate::daemon::trail::{self, Noted};
 use crate::id::{KeyId, ProviderName};
 use crate::money::{USD_MAX, Usd};
 use crate::platform::{self, Phase, notify};
@@ -277,6 +277,7 @@ pub(crate) async fn reload(front: Arc<Front>, asker: Option<Asker>) -> Reply {
         return Reply::Error(locking::locked(why));
     }
     report(notify(&Phase::Reloading));
+    let was_on = shared.live().settings.audit_logging;
     let reading = Arc::clone(&shared);
     let read = tokio::task::spawn_blocking(move || {
         let settings = config::load(reading.desk.file.as_deref(), &reading.desk.environment).map_err(|why| why.to_string())?;
@@ -298,11 +299,11 @@ pub(crate) async fn reload(front: Arc<Front>, asker: Option<Asker>) -> Reply {
             Reply::Error(refused(format!("the configuration does not load, nothing was changed:\n{why}")))
         }
     };
-    if let Some(asker) = asker {
-        let result = if let Reply::Error(refused) = &reply { Err(refused.clone()) } else { Ok(()) };
-        trail::note(&shared, &asker, "reload", None, &result);
-    }
-    reply
+    // That the trail was switched off is the last that it says, and that it was switched on the first.
+    let is_on = shared.live().settings.audit_logging;
+    let detail = (was_on != is_on).then(|| format!("audit_logging is {is_on} from now on"));
+    let noted = Noted { act: "reload", detail, always: was_on || is_on, ..Noted::default() };
+    trail::noted_first(&shared, asker.as_ref(), noted, reply).await
 }
 
 fn take_up(shared: &Shared, mut settings: Settings, prober: Prober) -> tokio::sync::oneshot::Receiver<Result<(), String>> {
@@ -322,7 +323,8 @@ fn take_up(shared: &Shared, mut settings: Settings, prober: Prober) -> tokio::sy
     if before.settings.access != settings.access {
         core.broker.dismiss_all(&ErrorReply::new(ErrorCode::Overloaded, "who is served was changed while this select waited: ask again"));
     }
-    shared.set_live(Live { settings: Arc::new(settings), access: Arc::new(access), prober: Arc::new(prober), warnings, refused: None });
+    let of_store = Arc::clone(&before.of_store);
+    shared.set_live(Live { settings: Arc::new(settings), access: Arc::new(access), prober: Arc::new(prober), warnings, of_store, refused: None });
     tracing::info!("the configuration was reloaded");
     core.serve(shared);
     core.until_durable(shared)

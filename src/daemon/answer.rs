@@ -247,10 +247,7 @@ fn access(shared: &Shared, request: &request::Access) -> Result<Reply, ErrorRepl
 /// Why a request is refused, of which the audit log hears too.
 fn denied(shared: &Shared, asker: &Asker, op: &Op) -> ErrorReply {
     let caller = &asker.caller;
-    if shared.desk.denials.may_be_told(shared.clock.now().steady) {
-        let refused = ErrorReply::new(ErrorCode::Denied, String::new());
-        trail::note(shared, asker, op.name(), None, &Err(refused));
-    }
+    trail::note_denial(shared, asker, op.name());
     let why = match caller.role {
         Role::None => "no rule lets it in; `access` in the configuration says who is served",
         _ if !caller.grants.reveal && matches!(op, Op::Select(_) | Op::Renew(_) | Op::Record(_)) => {

@@ -74,6 +74,63 @@ impl Denials {
     }
 }
 
+/// How often what anybody can bring about goes into the audit trail within [`NOTE_SPAN`]: of each one, and of all together.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Share {
+    each: u32,
+    all: u32,
+}
+
+/// Of denials, by user.
+pub(crate) const DENIALS: Share = Share { each: 5, all: 20 };
+
+/// Of changed states, by key or account.
+pub(crate) const STATES: Share = Share { each: 6, all: 30 };
+
+const NOTE_SPAN: Duration = Duration::from_secs(60 * 60);
+
+/// Keeps what anybody can bring about from driving out of the audit trail what admins did.
+#[derive(Debug, Default)]
+pub(crate) struct Sparse {
+    began: Option<Steady>,
+    noted: HashMap<String, u32>,
+    all: u32,
+    left_out: u64,
+}
+
+impl Sparse {
+    /// May one more be noted? Then with how many were left out since the last one that was.
+    pub(crate) fn take(&mut self, whose: &str, share: Share, now: Steady) -> Option<u64> {
+        if self.began.is_none_or(|began| now.since(began) >= NOTE_SPAN) {
+            *self = Self { began: Some(now), left_out: self.left_out, ..Self::default() };
+        }
+        let of_it = self.noted.get(whose).copied().unwrap_or_default();
+        if self.all >= share.all || of_it >= share.each {
+            self.left_out = self.left_out.saturating_add(1);
+            return None;
+        }
+        self.all += 1;
+        self.noted.insert(whose.to_owned(), of_it + 1);
+        Some(std::mem::take(&mut self.left_out))
+    }
+}
+
+/// Denials that the audit trail is told of.
+#[derive(Debug, Default)]
+pub(crate) struct NotedDenials(Mutex<Sparse>);
+
+impl NotedDenials {
+    /// As [`Sparse::take`].
+    pub(crate) fn take(&self, uid: Uid, now: Steady) -> Option<u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take(&uid.to_string(), DENIALS, now)
+    }
+}
+
+/// What an entry of the audit trail says of those that were left out.
+pub(crate) fn left_out(count: u64) -> Option<String> {
+    (count > 0).then(|| format!("{count} more before it were not noted"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,5 +157,16 @@ mod tests {
         let told = (0..1000).filter(|_| denials.may_be_told(at(0))).count();
         assert_eq!(told, TOLD_MAX as usize);
         assert!(!denials.may_be_told(at(9)) && denials.may_be_told(at(10)));
+    }
+
+    #[test]
+    fn nobody_takes_more_of_the_trail_than_its_share_and_what_is_left_out_is_counted() {
+        let mut sparse = Sparse::default();
+        let at = |minutes: u64| Steady::from_millis(minutes * 60_000);
+        let share = Share { each: 2, all: 3 };
+        let taken: Vec<_> = ["a", "a", "a", "a", "b", "c"].into_iter().map(|who| sparse.take(who, share, at(0))).collect();
+        assert_eq!(taken, [Some(0), Some(0), None, None, Some(2), None]);
+        assert_eq!(sparse.take("a", share, at(59)), None);
+        assert_eq!((sparse.take("a", share, at(60)), sparse.take("a", share, at(60))), (Some(2), Some(0)));
     }
 }

@@ -13,6 +13,7 @@ use crate::catalogue;
 use crate::catalogue::shape::{self, Fit};
 use crate::daemon::answer::Asker;
 use crate::daemon::state::{Core, Shared};
+use crate::daemon::trail::Noted;
 use crate::daemon::{admin, trail};
 use crate::health::checked::{Checked, Contact};
 use crate::id::KeyId;
@@ -55,10 +56,13 @@ pub(crate) async fn validate(shared: Arc<Shared>, asker: Asker, request: Validat
     let chosen = chosen(&shared, &request);
     let act = if let Depth::Spending(_) = depth { "validate_spending" } else { "validate" };
     let only = chosen.as_ref().ok().and_then(|keys| if let [(_, id)] = keys.as_slice() { Some(id) } else { None });
-    trail::note(&shared, &asker, act, only.map(ToString::to_string), &chosen.as_ref().map(|_| ()).map_err(Clone::clone));
-    match chosen {
-        Ok(keys) => Reply::Validations(check_all(&shared, keys, depth).await),
-        Err(refused) => Reply::Error(refused),
+    let noted = Noted { act, target: only.map(ToString::to_string), ..Noted::default() };
+    // Before the keys are used.
+    let may =
+        trail::noted_first(&shared, Some(&asker), noted, chosen.as_ref().map_or_else(|refused| Reply::Error(refused.clone()), |_| Reply::Done)).await;
+    match (may, chosen) {
+        (Reply::Done, Ok(keys)) => Reply::Validations(check_all(&shared, keys, depth).await),
+        (refused, _) => refused,
     }
 }
 
@@ -171,6 +175,9 @@ fn validation(id: KeyId, verdict: KeyVerdict, message: String) -> Validation {
 
 /// Checks one key; the check has `place` until it is over.
 async fn check(shared: &Arc<Shared>, provider: ProviderPolicy, id: KeyId, depth: &Depth, place: Option<OwnedSemaphorePermit>) -> Validation {
+    if shared.lock().is_over() {
+        return validation(id, KeyVerdict::Inconclusive, "The store was locked before it could be asked".to_owned());
+    }
     let Some(entry) = shared.secret_of(&id) else {
         return validation(id, KeyVerdict::Invalid, "It has no secret; set it with `gollmctl key set`".to_owned());
     };

@@ -10,7 +10,7 @@ use crate::daemon::journal::FLOOR_KEY;
 use crate::daemon::locking::{bad, internal, locked, vault_refusal};
 use crate::daemon::start::{self, StartError};
 use crate::daemon::state::{Order, Shared};
-use crate::daemon::trail;
+use crate::daemon::trail::{self, Noted};
 use crate::event::{self, Ahead, Event};
 use crate::protocol::bytes::Bytes;
 use crate::protocol::error::{ErrorCode, ErrorReply};
@@ -48,14 +48,14 @@ pub(crate) async fn rekey(front: Arc<Front>, asker: Asker) -> Reply {
         return Reply::Error(locked(why));
     }
     let done = shared.ordered(Order::Rekey).await.map_err(|why| failed("rekey", &why));
-    trail::note(&shared, &asker, "rekey", None, &done);
-    done.map_or_else(Reply::Error, |()| Reply::Done)
+    let noted = Noted { act: "rekey", ..Noted::default() };
+    trail::noted_first(&shared, Some(&asker), noted, done.map_or_else(Reply::Error, |()| Reply::Done)).await
 }
 
 /// What failed has changed nothing.
 fn failed(act: &str, why: &str) -> ErrorReply {
     tracing::error!(act, error = why, "what an admin asked for failed");
-    ErrorReply::new(ErrorCode::Internal, format!("`{act}` failed, nothing was changed: {why}"))
+    ErrorReply::new(ErrorCode::Internal, format!("`{act}` failed, nothing was changed; the daemon's log says why"))
 }
 
 /// Makes a backup.
@@ -66,8 +66,8 @@ pub(crate) async fn backup(front: Arc<Front>, asker: Asker, request: Backup) -> 
         return Reply::Error(locked(why));
     }
     let made = made(&shared, request).await;
-    trail::note(&shared, &asker, "backup", None, &made.as_ref().map(|_| ()).map_err(Clone::clone));
-    made.map_or_else(Reply::Error, Reply::Backup)
+    let noted = Noted { act: "backup", ..Noted::default() };
+    trail::noted_first(&shared, Some(&asker), noted, made.map_or_else(Reply::Error, Reply::Backup)).await
 }
 
 async fn made(shared: &Shared, request: Backup) -> Result<BackupMade, ErrorReply> {
@@ -203,7 +203,7 @@ async fn replaced(front: &Arc<Front>, shared: &Arc<Shared>, asker: &Asker, found
     let live = shared.live().as_ref().clone();
     let meanwhile = Shared::locked(Arc::clone(&front.desk), live, master, "a backup is being restored".to_owned());
     let meanwhile = meanwhile.map_err(|why| internal("restore", &why))?;
-    shared.lock().close(shared);
+    shared.lock().dismiss(&locked("a backup is being restored"), shared);
     front.replace(Arc::new(meanwhile));
     let closed = front.close(shared).await;
     // Whatever was noted until the store was closed.
@@ -211,6 +211,7 @@ async fn replaced(front: &Arc<Front>, shared: &Arc<Shared>, asker: &Asker, found
     // Leases given since the backup can be reported, and no number is given again.
     let numbers = Event::Ahead(Ahead::Numbers { until: shared.lock().broker.next_lease() });
     let desk = Arc::clone(&front.desk);
+    let told = entry.clone();
     let work = tokio::task::spawn_blocking(move || {
         let replaced = closed.map_err(|why| why.to_string()).and_then(|()| {
             let records = with_own_trail(found, own, &vault, &entry, bounds);
@@ -229,6 +230,7 @@ async fn replaced(front: &Arc<Front>, shared: &Arc<Shared>, asker: &Asker, found
         trail::note(&front.serving(), asker, "restore", None, &Err(refused.clone()));
         return Err(refused);
     }
+    trail::tell(&front.serving(), &told);
     tracing::info!("a backup was restored");
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 
-use crate::daemon::bounds::{Connections, Denials};
+use crate::daemon::bounds::{Connections, Denials, NotedDenials};
 use crate::daemon::copies::Copies;
 use crate::daemon::state::Shared;
 use crate::daemon::{checker, journal, start::StartError};
@@ -25,6 +25,8 @@ pub(crate) struct Desk {
     pub(crate) of_users: Connections,
     /// What the log was told of what is refused.
     pub(crate) denials: Denials,
+    /// And the audit trail.
+    pub(crate) noted_denials: NotedDenials,
     /// Backups on their way through the socket.
     pub(crate) copies: Copies,
     /// Passwords that did not open the store since it was open last.
@@ -53,6 +55,7 @@ impl Desk {
             connections: AtomicU64::new(0),
             of_users: Connections::default(),
             denials: Denials::default(),
+            noted_denials: NotedDenials::default(),
             copies: Copies::default(),
             refused_unlocks: AtomicU64::new(0),
             unfinished: AtomicUsize::new(0),

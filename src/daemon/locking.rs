@@ -8,7 +8,7 @@ use crate::daemon::answer::Asker;
 use crate::daemon::front::Front;
 use crate::daemon::start::{self, StartError};
 use crate::daemon::state::Shared;
-use crate::daemon::trail;
+use crate::daemon::trail::{self, Noted};
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::reply::{Reply, SlotAdded, SlotRow};
 use crate::protocol::request::{ChangePassword, SlotAdd, SlotSource, Unlock};
@@ -34,15 +34,18 @@ pub(crate) async fn lock(front: Arc<Front>, asker: Asker) -> Reply {
         Ok(locked) => locked,
         Err(why) => return Reply::Error(internal("lock", &why)),
     };
-    shared.lock().close(&shared);
+    shared.lock().dismiss(&self::locked("an admin locked it"), &shared);
     front.replace(Arc::new(locked));
     let closed = front.close(&shared).await;
     tracing::info!("the store is locked");
     start::tell_phase(&front.serving());
-    match closed {
-        Ok(()) => Reply::Done,
-        Err(why) => Reply::Error(internal("lock", &why)),
-    }
+    closed.map_or_else(
+        |why| {
+            tracing::error!(error = %why, "what could not be written before the store was locked is lost");
+            Reply::Error(ErrorReply::new(ErrorCode::Internal, "the store is locked, and what could not be written before is lost; the log says why"))
+        },
+        |()| Reply::Done,
+    )
 }
 
 /// Opens the store with a password and serves from it.
@@ -69,12 +72,13 @@ pub(crate) async fn unlock(front: Arc<Front>, asker: Asker, request: Unlock) -> 
     let refused = &front.desk.refused_unlocks;
     let before = if result.is_ok() { refused.swap(0, Ordering::AcqRel) } else { refused.fetch_add(1, Ordering::AcqRel) };
     let detail = (result.is_ok() && before > 0).then(|| format!("after {before} that were refused"));
-    trail::note_with(&front.serving(), &asker, "unlock", None, &result, detail);
     if result.is_ok() && !is_open {
         tracing::info!("the store is unlocked");
         start::tell_phase(&front.serving());
     }
-    result.map_or_else(Reply::Error, |()| Reply::Done)
+    let reply = result.map_or_else(Reply::Error, |()| Reply::Done);
+    let noted = Noted { act: "unlock", detail, ..Noted::default() };
+    trail::noted_first(&front.serving(), Some(&asker), noted, reply).await
 }
 
 fn refusal(why: &StartError) -> ErrorReply {
@@ -110,33 +114,33 @@ pub(crate) fn list(shared: &Shared) -> Result<Reply, ErrorReply> {
 }
 
 /// Does something with the slots off the thread that serves: it derives keys, and may ask a keyring.
-async fn with_slots<T: Send + 'static>(
+async fn with_slots(
     front: &Front,
     asker: &Asker,
     act: &'static str,
     target: String,
-    work: impl FnOnce(&Slots<'_>) -> Result<T, VaultError> + Send + 'static,
-) -> Result<T, ErrorReply> {
+    work: impl FnOnce(&Slots<'_>) -> Result<Reply, VaultError> + Send + 'static,
+) -> Reply {
     let _one_at_a_time = front.changing.lock().await;
     let shared = front.serving();
     if let Some(why) = &shared.locked {
-        return Err(locked(why));
+        return Reply::Error(locked(why));
     }
     let (desk, vault) = (Arc::clone(&front.desk), shared.vault());
     let done = tokio::task::spawn_blocking(move || {
         let done = work(&Slots::new(&desk.state_dir, &vault))?;
         Ok((done, slots::list(&desk.state_dir)?.unwrap_or_default()))
     });
-    let result = match done.await {
-        Ok(Ok((done, rows))) => {
+    let reply = match done.await {
+        Ok(Ok((reply, rows))) => {
             shared.master_is_among(&rows.iter().map(|row| row.source).collect::<Vec<_>>());
-            Ok(done)
+            reply
         }
-        Ok(Err(why)) => Err(vault_refusal(act, &why)),
-        Err(why) => Err(internal(act, &why)),
+        Ok(Err(why)) => Reply::Error(vault_refusal(act, &why)),
+        Err(why) => Reply::Error(internal(act, &why)),
     };
-    trail::note(&shared, asker, act, Some(target), &result.as_ref().map(|_| ()).map_err(Clone::clone));
-    result
+    let noted = Noted { act, target: Some(target), ..Noted::default() };
+    trail::noted_first(&shared, Some(asker), noted, reply).await
 }
 
 /// What whoever asks for keys is told while the store is locked.
@@ -165,11 +169,11 @@ pub(crate) async fn slot_add(front: Arc<Front>, asker: Asker, request: SlotAdd) 
         ));
     }
     let target = source.name().to_owned();
-    let added = with_slots(&front, &asker, "slot_add", target, move |slots| slots.add(&new, others)).await;
-    added.map_or_else(Reply::Error, |added| {
-        let recovery_code = added.recovery_code.map(Password::of_text);
-        Reply::SlotAdded(SlotAdded { slot: added.number, recovery_code })
-    })
+    let add = move |slots: &Slots<'_>| {
+        let added = slots.add(&new, others)?;
+        Ok(Reply::SlotAdded(SlotAdded { slot: added.number, recovery_code: added.recovery_code.map(Password::of_text) }))
+    };
+    with_slots(&front, &asker, "slot_add", target, add).await
 }
 
 pub(crate) fn bad(why: &str) -> Reply {
@@ -189,12 +193,11 @@ const fn finds(setting: config::MasterSetting, source: SlotSource) -> bool {
 }
 
 pub(crate) async fn slot_remove(front: Arc<Front>, asker: Asker, slot: u32) -> Reply {
-    let removed = with_slots(&front, &asker, "slot_remove", format!("slot {slot}"), move |slots| slots.remove(slot)).await;
-    removed.map_or_else(Reply::Error, |()| Reply::Done)
+    with_slots(&front, &asker, "slot_remove", format!("slot {slot}"), move |slots| slots.remove(slot).map(|()| Reply::Done)).await
 }
 
 pub(crate) async fn change_password(front: Arc<Front>, asker: Asker, request: ChangePassword) -> Reply {
     let (old, new) = (request.old.into_text(), request.new.into_text());
-    let changed = with_slots(&front, &asker, "change_password", "password".to_owned(), move |slots| slots.change_password(&old, &new)).await;
-    changed.map_or_else(Reply::Error, |_| Reply::Done)
+    let change = move |slots: &Slots<'_>| slots.change_password(&old, &new).map(|_| Reply::Done);
+    with_slots(&front, &asker, "change_password", "password".to_owned(), change).await
 }

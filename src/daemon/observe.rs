@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::audit::Entry;
+use crate::daemon::bounds::{self, Sparse};
 use crate::event::{AccountKey, Event};
 use crate::id::ProviderName;
 use crate::protocol::reply::KeyState;
@@ -10,7 +11,10 @@ use crate::time::{Now, Timestamp};
 
 /// The states of keys and accounts: the audit trail hears of a change, not of everything that happens to a key's health.
 #[derive(Default)]
-pub(crate) struct States(HashMap<String, KeyState>);
+pub(crate) struct States {
+    known: HashMap<String, KeyState>,
+    noted: Sparse,
+}
 
 impl States {
     /// The entries that these events make.
@@ -29,8 +33,12 @@ impl States {
                 }
                 _ => continue,
             };
-            if self.0.insert(format!("{act} {target}"), state) != Some(state) {
+            let whose = format!("{act} {target}");
+            if self.known.insert(whose.clone(), state) != Some(state)
+                && let Some(left_out) = self.noted.take(&whose, bounds::STATES, now.steady)
+            {
                 let result = state.name().to_owned();
+                let detail = [reason, bounds::left_out(left_out)].into_iter().flatten().collect::<Vec<_>>().join("; ");
                 entries.push(Entry {
                     at: now.wall,
                     uid: None,
@@ -39,7 +47,7 @@ impl States {
                     act: act.to_owned(),
                     target: Some(target),
                     result,
-                    detail: reason,
+                    detail: Some(detail).filter(|detail| !detail.is_empty()),
                 });
             }
         }

@@ -303,7 +303,7 @@ fn live_of(desk: &Desk, settings: Settings, mut warnings: Vec<String>) -> Result
     let prober = Prober::new(settings.key_timeout, &desk.environment)?;
     let (access, unknown) = platform::access(settings.access.as_ref(), desk.socket_group);
     warnings.extend(unknown);
-    Ok(Live { settings: Arc::new(settings), access: Arc::new(access), prober: Arc::new(prober), warnings, refused: None })
+    Ok(Live { settings: Arc::new(settings), access: Arc::new(access), prober: Arc::new(prober), warnings, of_store: Arc::default(), refused: None })
 }
 
 /// Tells the service manager that it serves, or waits for a person.
@@ -325,9 +325,9 @@ fn rebuild(desk: &Desk, opened: Opened, settings: Settings) -> Result<(Beginning
     let clock = clock_of(&opened, &events);
     let policy = admin::whole_policy(&settings, &safe);
     let broker = Broker::restore(policy, opened.records.iter().filter_map(shelved), &events, clock.now())?;
-    let mut warnings = opened.warnings;
+    let (mut of_store, mut warnings) = (opened.warnings, Vec::new());
     if let Some(why) = opened.vault.swappable() {
-        warnings.push(format!(
+        of_store.push(format!(
             "the keys of the store may be written to the swap ({why}): raise the limit of locked memory, as `LimitMEMLOCK=` does, or turn swap off"
         ));
     }
@@ -335,9 +335,9 @@ fn rebuild(desk: &Desk, opened: Opened, settings: Settings) -> Result<(Beginning
         warnings.push(format!("the secret of {key} can't be opened: it is damaged; set it again"));
     }
     if let Err(Broken { seq }) = trail.verify(&opened.vault) {
-        warnings.push(format!("the audit trail is broken at entry {seq}: `gollmctl audit --verify` says more"));
+        of_store.push(format!("the audit trail is broken at entry {seq}: `gollmctl audit --verify` says more"));
     }
-    let live = live_of(desk, settings, warnings)?;
+    let live = Live { of_store: of_store.into(), ..live_of(desk, settings, warnings)? };
     let beginning = Beginning { broker, safe, trail, clock, vault: opened.vault, master: opened.master, live };
     Ok((beginning, opened.store))
 }
@@ -409,7 +409,7 @@ fn apply(shared: &Shared, fetched: &Fetched) {
     core.secrets_changed = core.safe.entries().map(|(id, _)| id.clone()).collect();
     warnings.extend(admin::apply(shared, &mut core, &live.settings, fetched));
     drop(core);
-    for warning in status::general_warnings(shared.master()).iter().chain(&live.settings.warnings).chain(&warnings) {
+    for warning in status::general_warnings(shared.master()).iter().chain(live.of_store.iter()).chain(&live.settings.warnings).chain(&warnings) {
         tracing::warn!("{warning}");
     }
     shared.set_live(Live { warnings, refused: None, ..Live::clone(&live) });

@@ -136,6 +136,8 @@ pub(crate) struct Live {
     pub(crate) prober: Arc<Prober>,
     /// What came up when the configuration was applied.
     pub(crate) warnings: Vec<String>,
+    /// What came up when the store was opened, and holds until it is opened again.
+    pub(crate) of_store: Arc<[String]>,
     /// Why the last reload changed nothing.
     pub(crate) refused: Option<String>,
 }
@@ -194,6 +196,18 @@ impl Core {
         self.serve(shared);
     }
 
+    /// The same, told why.
+    pub(crate) fn dismiss(&mut self, why: &ErrorReply, shared: &Shared) {
+        self.closing = true;
+        self.broker.dismiss_all(why);
+        self.serve(shared);
+    }
+
+    /// Is this no longer who serves, or not for long?
+    pub(crate) const fn is_over(&self) -> bool {
+        self.closing || self.stop
+    }
+
     /// Keeps a secret, in memory and by an event.
     pub(crate) fn keep_secret(&mut self, shared: &Shared, id: &KeyId, sealed: Vec<u8>) -> Result<(), crate::daemon::safe::SafeError> {
         self.safe.put(&shared.vault(), id, sealed.clone())?;
@@ -205,8 +219,14 @@ impl Core {
 
     /// Puts an entry at the end of the audit trail; the store hears of it in the order of decisions.
     pub(crate) fn note(&mut self, shared: &Shared, entry: &Entry) {
-        let live = shared.live();
-        if !live.settings.audit_logging || shared.locked.is_some() {
+        if shared.live().settings.audit_logging {
+            self.note_always(shared, entry);
+        }
+    }
+
+    /// The same, though the configuration says that nothing is noted.
+    pub(crate) fn note_always(&mut self, shared: &Shared, entry: &Entry) {
+        if shared.locked.is_some() {
             return;
         }
         match self.trail.append(&shared.vault(), entry, shared.bounds()) {
@@ -258,8 +278,8 @@ impl Core {
     /// May a lease be given, which the store hears of later?
     pub(crate) fn leasable(&self) -> Result<(), ErrorReply> {
         match &self.failing {
+            _ if self.stop => Err(unwritable("the daemon is stopping, or is being locked")),
             Some(why) if self.backlog + self.broker.events_waiting() > BACKLOG_MAX => Err(unwritable(why)),
-            None if self.stop => Err(unwritable("the daemon is stopping, or is being locked")),
             _ => Ok(()),
         }
     }

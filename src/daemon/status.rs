@@ -23,6 +23,7 @@ pub(crate) fn status(shared: &Shared, caller: &Caller) -> Status {
     warnings.extend(general_warnings(shared.master()));
     warnings.extend(core.failing.iter().map(|why| format!("the store can't be written, reports are refused: {why}")));
     warnings.extend(live.refused.iter().map(|why| format!("the last reload was refused: {why}")));
+    warnings.extend(live.of_store.iter().cloned());
     warnings.extend(live.settings.warnings.iter().chain(&live.warnings).cloned());
     warnings.extend(core.broker.warnings(now));
     let mut providers = core.broker.provider_rows(now);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::audit::{Anchor, Broken, Entry, Link};
 use crate::config::AuditedSelects;
-use crate::daemon::answer::{Answer, Asker};
+use crate::daemon::answer::{Answer, Asker, when_durable};
+use crate::daemon::bounds;
 use crate::daemon::state::Shared;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::reply::{Audit, AuditEntry, AuditVerified, Reply};
@@ -49,10 +50,59 @@ pub(crate) fn note_with(shared: &Shared, asker: &Asker, act: &str, target: Optio
     tell(shared, &entry);
 }
 
+/// Puts a refusal into the trail, and the log, as often as its bounds let anybody bring that about.
+pub(crate) fn note_denial(shared: &Shared, asker: &Asker, act: &str) {
+    let now = shared.clock.now().steady;
+    let denied = entry(shared, asker, act, None, &Err(ErrorReply::new(ErrorCode::Denied, String::new())));
+    if shared.desk.denials.may_be_told(now) {
+        tell(shared, &denied);
+    }
+    if let Some(left_out) = shared.desk.noted_denials.take(asker.caller.uid, now) {
+        keep(shared, &Entry { detail: bounds::left_out(left_out), ..denied });
+    }
+}
+
+/// What is noted of an act whose answer waits for it.
+#[derive(Default)]
+pub(crate) struct Noted {
+    pub(crate) act: &'static str,
+    pub(crate) target: Option<String>,
+    pub(crate) detail: Option<String>,
+    /// Though the configuration says that nothing is noted.
+    pub(crate) always: bool,
+}
+
+/// Puts an act into the trail; `reply` is given once the store holds that. `asker` is none where a signal asked.
+pub(crate) async fn noted_first(shared: &Shared, asker: Option<&Asker>, noted: Noted, reply: Reply) -> Reply {
+    let result = if let Reply::Error(refused) = &reply { Err(refused.clone()) } else { Ok(()) };
+    let Noted { act, target, detail, always } = noted;
+    let entry = match asker {
+        Some(asker) => Entry { detail, ..entry(shared, asker, act, target, &result) },
+        None => Entry { detail, target, result: result_of(&result), ..of_daemon(shared, act) },
+    };
+    let durable = {
+        let mut core = shared.lock();
+        if always {
+            core.note_always(shared, &entry)
+        } else {
+            core.note(shared, &entry)
+        }
+        core.until_durable(shared)
+    };
+    if asker.is_some() {
+        tell(shared, &entry);
+    }
+    if result.is_err() || shared.locked.is_some() { reply } else { when_durable(reply, durable).await }
+}
+
+fn of_daemon(shared: &Shared, act: &str) -> Entry {
+    let (at, act, result) = (shared.clock.now().wall, act.to_owned(), "done".to_owned());
+    Entry { at, uid: None, pid: None, unit: None, act, target: None, result, detail: None }
+}
+
 /// Puts an act of the daemon's own into the trail.
 pub(crate) fn note_of_daemon(shared: &Shared, act: &str, detail: Option<String>) {
-    let (at, act, result) = (shared.clock.now().wall, act.to_owned(), "done".to_owned());
-    keep(shared, &Entry { at, uid: None, pid: None, unit: None, act, target: None, result, detail });
+    keep(shared, &Entry { detail, ..of_daemon(shared, act) });
 }
 
 fn keep(shared: &Shared, entry: &Entry) {
@@ -124,7 +174,7 @@ pub(crate) fn answer(shared: &Shared, request: &request::Audit) -> Result<Reply,
     let entries = match request.after {
         Some(after) => trail.links().filter(|link| link.seq > after).filter(is_in_time).filter_map(read).take(limit).collect(),
         None => {
-            let mut newest: Vec<AuditEntry> = trail.links().rev().take_while(is_in_time).filter_map(read).take(limit).collect();
+            let mut newest: Vec<AuditEntry> = trail.links().rev().filter(is_in_time).filter_map(read).take(limit).collect();
             newest.reverse();
             newest
         }

@@ -49,7 +49,7 @@ pub(crate) struct Header {
     /// Which files are the store's: rotating the data key makes new ones beside the old ones.
     pub(crate) generation: u32,
     pub(super) root: Root,
-    /// The data keys since the last rotation, wrapped under the root key.
+    /// The data key since the last rotation, wrapped under the root key.
     data_key: Option<String>,
     /// Of all the rest: tells damage from a wrong password.
     checksum: String,

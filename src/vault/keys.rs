@@ -11,8 +11,8 @@ use super::{StoreId, VaultError};
 pub(crate) struct Keys {
     /// What the slots wrap. It is the data key of a store whose data key was never rotated.
     pub(super) root: Key,
-    /// The data key since the last rotation, and the one before it.
-    rotated: Option<(Key, Key)>,
+    /// The data key since the last rotation.
+    rotated: Option<Key>,
 }
 
 impl Keys {
@@ -27,9 +27,7 @@ impl Keys {
             None => None,
             Some(wrapped) => {
                 let plain = wrapping(&root, store)?.open(&aad(store, generation), wrapped)?;
-                let (current, before) = plain.split_first_chunk::<32>().ok_or(VaultError::Unsealable)?;
-                let before = <[u8; 32]>::try_from(before).map_err(|_| VaultError::Unsealable)?;
-                Some((Zeroizing::new(*current), Zeroizing::new(before)))
+                Some(Zeroizing::new(<[u8; 32]>::try_from(plain.as_slice()).map_err(|_| VaultError::Unsealable)?))
             }
         };
         Ok(Self { root, rotated })
@@ -37,27 +35,18 @@ impl Keys {
 
     /// The same store's with a new data key.
     pub(super) fn rotated(&self) -> Result<Self, VaultError> {
-        let current = Zeroizing::new(cipher::random()?);
-        Ok(Self { root: self.root.clone(), rotated: Some((current, Zeroizing::new(*self.current()))) })
+        Ok(Self { root: self.root.clone(), rotated: Some(Zeroizing::new(cipher::random()?)) })
     }
 
     /// What seals the store's values.
     pub(super) fn current(&self) -> &[u8; 32] {
-        self.rotated.as_ref().map_or(&self.root, |(current, _)| current)
+        self.rotated.as_ref().unwrap_or(&self.root)
     }
 
-    /// What sealed them before the last rotation.
-    pub(super) fn before(&self) -> Option<&[u8; 32]> {
-        self.rotated.as_ref().map(|(_, before)| &**before)
-    }
-
-    /// The data keys, wrapped under the root key for one generation of the store's files; none: there was no rotation.
+    /// The data key, wrapped under the root key for one generation of the store's files; none: there was no rotation.
     pub(super) fn wrap(&self, store: StoreId, generation: u32) -> Result<Option<Vec<u8>>, VaultError> {
-        let Some((current, before)) = &self.rotated else { return Ok(None) };
-        let mut plain = Zeroizing::new(Vec::with_capacity(64));
-        plain.extend_from_slice(current.as_slice());
-        plain.extend_from_slice(before.as_slice());
-        wrapping(&self.root, store)?.seal(&aad(store, generation), &plain).map(Some)
+        let Some(current) = &self.rotated else { return Ok(None) };
+        wrapping(&self.root, store)?.seal(&aad(store, generation), current.as_slice()).map(Some)
     }
 
     #[cfg(test)]
@@ -85,12 +74,10 @@ mod tests {
         let first = Keys::of_root([7; 32]);
         assert!(first.wrap(STORE, 0).unwrap().is_none());
         let second = first.rotated().unwrap();
-        assert_eq!(second.before(), Some(&[7; 32]));
+        assert_ne!(second.current(), &[7; 32]);
         let wrapped = second.wrap(STORE, 1).unwrap().unwrap();
         let read = Keys::of(STORE, second.root.clone(), Some(&wrapped), 1).unwrap();
-        assert_eq!((read.current(), read.before()), (second.current(), second.before()));
+        assert_eq!(read.current(), second.current());
         assert!(Keys::of(STORE, second.root.clone(), Some(&wrapped), 2).is_err());
-        let third = read.rotated().unwrap();
-        assert_eq!(third.before(), Some(second.current()));
     }
 }

@@ -136,6 +136,9 @@ impl<'a> Slots<'a> {
                 slot.number != number && (replaced || (source.holds_one() && slot.source == source))
             };
             if source == MasterSource::Credential {
+                // The file of one that never opened the store is this one's now.
+                let unproven: Vec<u32> = slots.iter().filter_map(|slot| slot.until).collect();
+                slots.retain(|slot| slot.source != MasterSource::Credential || !unproven.contains(&slot.number));
                 // Whether systemd gives it is seen at the next start.
                 slots.iter_mut().filter(|slot| is_over(slot)).for_each(|slot| slot.until = Some(number));
             } else {

@@ -98,7 +98,24 @@ fn a_client_sees_and_uses_its_own_providers_within_its_own_limits() {
             client.refused("denied", &op);
         }
     }
-    client.refused("denied", &json!({"validate": {}}));
+    for op in [
+        json!({"validate": {}}),
+        json!("lock"),
+        json!({"unlock": {"password": "a password for tests"}}),
+        json!({"change_password": {"old": "a password for tests", "new": "x"}}),
+        json!("slots"),
+        json!({"slot_add": {"source": "recovery"}}),
+        json!({"slot_remove": {"slot": 1}}),
+        json!({"audit": {}}),
+        json!("rekey"),
+        json!({"backup": {}}),
+        json!({"backup_part": {"backup": 1, "offset": 0}}),
+        json!({"restore_part": {"offset": 0, "data": "00"}}),
+        json!({"restore": {"password": "x"}}),
+        json!("export"),
+    ] {
+        client.refused("denied", &op);
+    }
     let lease = client.lease(&json!({"provider": "openai"}));
     // A lease is its caller's, and an admin's.
     let mut other = lines(&site, 4003, 1, &[4600]);

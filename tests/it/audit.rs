@@ -144,6 +144,32 @@ fn leases_are_told_of_where_the_configuration_asks_for_it_and_the_trail_is_bound
     let mut lines = quiet.lines();
     lines.done(&set("b"));
     assert!(told(&mut lines, &json!({})).is_empty());
+    // When it was switched is noted, in either direction.
+    quiet.configure(CONFIG);
+    lines.done(&json!("reload"));
+    quiet.configure(&CONFIG.replace("key_validation: false", "key_validation: false, audit_logging: false"));
+    lines.done(&json!("reload"));
+    lines.done(&set("c"));
+    let details: Vec<Value> =
+        lines.expect("audit", &json!({"audit": {}}))["entries"].as_array().unwrap().iter().map(|entry| entry["detail"].clone()).collect();
+    assert_eq!(details.first().unwrap(), "audit_logging is true from now on");
+    assert_eq!(details.last().unwrap(), "audit_logging is false from now on");
+}
+
+#[test]
+fn what_was_acknowledged_is_in_the_trail_after_a_kill() {
+    let site = Site::new(CONFIG);
+    for act in [json!({"slot_add": {"source": "recovery"}}), json!("rekey"), json!("reload"), json!({"backup": {}})] {
+        let daemon = site.start();
+        let mut lines = site.lines();
+        let reply = lines.ask(&act);
+        assert!(reply.get("error").is_none(), "{reply}");
+        daemon.kill();
+        let daemon = site.start();
+        let name = act.as_str().unwrap_or_else(|| act.as_object().unwrap().keys().next().unwrap());
+        assert!(told(&mut site.lines(), &json!({})).iter().any(|entry| entry[0] == name), "{name}");
+        assert!(daemon.terminate().success());
+    }
 }
 
 #[test]

@@ -65,9 +65,9 @@ fn a_lock_sends_who_waits_away_and_an_unlock_goes_on_where_it_stood() {
     let (mut lines, mut waiting) = (site.lines(), site.lines());
     let lease = lines.lease(&json!({"provider": "openai"}));
     waiting.request(&json!({"select": {"provider": "openai", "wait_ms": 60_000}})).unwrap();
-    until("a select that waits", || (lines.expect("status", &json!("status"))["counts"]["connections"] == json!(2)).then_some(()));
+    until("a select that waits", || (lines.expect("status", &json!("status"))["providers"][0]["waiting"] == json!(1)).then_some(()));
     lines.done(&json!("lock"));
-    assert_eq!(waiting.reply()["reply"]["error"]["code"], "no_key_available");
+    assert_eq!(waiting.reply()["reply"]["error"]["code"], "locked");
     for line in [&mut lines, &mut waiting] {
         line.refused("locked", &select());
         line.refused("locked", &json!({"report": {"lease": lease["lease"], "outcome": "ok"}}));

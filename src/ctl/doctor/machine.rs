@@ -7,9 +7,9 @@ use super::Finding;
 use crate::environment::Environment;
 
 /// Looks at what is there on this system; what is not is passed over.
-pub(super) fn look(environment: &Environment) -> Vec<Finding> {
+pub(super) fn look(environment: &Environment, is_served: bool) -> Vec<Finding> {
     let mut findings = Vec::new();
-    findings.extend(unit());
+    findings.extend(unit(is_served));
     findings.extend(state(environment));
     findings.extend(clock());
     findings
@@ -17,11 +17,11 @@ pub(super) fn look(environment: &Environment) -> Vec<Finding> {
 
 /// Standard output of a program that is there and succeeds.
 fn output(program: &str, arguments: &[&str]) -> Option<String> {
-    let ran = Command::new(program).args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    let ran = Command::new(program).args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output().ok().filter(|ran| ran.status.success())?;
     String::from_utf8(ran.stdout).ok().map(|text| text.trim().to_owned())
 }
 
-fn unit() -> Option<Finding> {
+fn unit(is_served: bool) -> Option<Finding> {
     let shown = output("systemctl", &["show", "gollmd.service", "--property=LoadState,ActiveState,UnitFileState,Result"])?;
     let value = |name: &str| shown.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default();
     if value("LoadState") != "loaded" {
@@ -33,6 +33,8 @@ fn unit() -> Option<Finding> {
         }
         ("active", "enabled" | "static" | "indirect") => Finding::good("unit", "gollmd.service runs, and is started at boot"),
         ("active", _) => Finding::warning("unit", "gollmd.service runs, and is not started at boot", "systemctl enable gollmd.socket gollmd.service"),
+        // Another one serves.
+        _ if is_served => return None,
         (state, _) => Finding::warning("unit", format!("gollmd.service is {state}"), "systemctl enable --now gollmd.socket gollmd.service"),
     })
 }

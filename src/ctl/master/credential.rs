@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use zeroize::Zeroizing;
@@ -17,23 +17,26 @@ use crate::secret::Password;
 /// Where systemd looks for the sealed credential that the unit asks for by its name (systemd.exec(5)).
 pub(super) const FILE: &str = "/etc/credstore.encrypted/gollm-master";
 
-/// Lets the secret open the store first: whatever fails after that, the old one still does.
+/// Seals it into a file beside, lets it open the store, and puts the file in its place: whatever fails, the old secret still opens the store.
 pub(super) fn seal(console: &mut Console<'_>, link: &Link, file: &Path) -> Result<(), Failure> {
+    let file = &std::path::absolute(file).map_err(|why| failed("where the credential is to be is not known", &why))?;
+    let what = format!("the credential {} was not made, nothing was changed", file.display());
     let secret = fresh().map_err(|why| failed("no random bytes", &why))?;
-    let password = Password::of_text(secret.clone());
-    let added = add(link, SlotAdd { source: SlotSource::Credential, secret: Some(password), instead: Some(true) })?;
-    if let Err(why) = systemd_creds(&secret, file) {
+    let draft = systemd_creds(&secret, &what).and_then(|sealed| draft(file, &sealed).map_err(|why| failed(&what, &why)))?;
+    let added = add(link, SlotAdd { source: SlotSource::Credential, secret: Some(Password::of_text(secret)), instead: Some(true) });
+    let added = added.inspect_err(|_| drop(std::fs::remove_file(&draft)))?;
+    if let Err(why) = std::fs::rename(&draft, file) {
         link.call(Op::SlotRemove(SlotRemove { slot: added.slot }))?;
-        return Err(why);
+        return Err(failed(&what, &why));
     }
     if console.form == Form::Json {
         return console.write_json(&added);
     }
     writeln!(
         console.out,
-        "the master secret is sealed in {}: `systemctl restart gollmd` takes it up, and then the other places are emptied\n(the unit loads it by `LoadCredentialEncrypted=gollm-master`{})",
+        "the master secret is sealed in {}: `systemctl restart gollmd` takes it up, and then the other places are emptied\n(the unit loads it by `LoadCredentialEncrypted=gollm-master{}`)",
         file.display(),
-        if file == Path::new(FILE) { "".to_owned() } else { format!(":{}", file.display()) },
+        if file == Path::new(FILE) { String::new() } else { format!(":{}", file.display()) },
     )
     .map_err(Failure::Output)
 }
@@ -49,43 +52,43 @@ fn fresh() -> io::Result<Zeroizing<String>> {
     Ok(text)
 }
 
-fn systemd_creds(secret: &str, file: &Path) -> Result<(), Failure> {
-    let what = format!("the credential {} was not made, nothing was changed", file.display());
+fn systemd_creds(secret: &str, what: &str) -> Result<Vec<u8>, Failure> {
+    let mut command = Command::new("systemd-creds");
+    command.args(["encrypt", "--name=gollm-master", "-", "-"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|why| failed(what, &format!("systemd-creds can't be run: {why}")))?;
+    let given = child.stdin.take().map_or(Ok(()), |mut input| input.write_all(secret.as_bytes()));
+    let ended = child.wait_with_output().map_err(|why| failed(what, &why))?;
+    if !ended.status.success() {
+        return Err(failed(what, &String::from_utf8_lossy(&ended.stderr).trim()));
+    }
+    given.map(|()| ended.stdout).map_err(|why| failed(what, &why))
+}
+
+/// A file beside the one that is meant, on the disk: renamed into its place it is there as a whole, or not at all.
+fn draft(file: &Path, sealed: &[u8]) -> io::Result<PathBuf> {
     if let Some(directory) = file.parent() {
         let mut make = std::fs::DirBuilder::new();
         make.recursive(true);
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut make, 0o700);
-        make.create(directory).map_err(|why| failed(&what, &why))?;
+        make.create(directory)?;
     }
-    let mut command = Command::new("systemd-creds");
-    command.args(["encrypt", "--name=gollm-master", "-", "-"]);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|why| failed(&what, &format!("systemd-creds can't be run: {why}")))?;
-    let given = child.stdin.take().map_or(Ok(()), |mut input| input.write_all(secret.as_bytes()));
-    let ended = child.wait_with_output().map_err(|why| failed(&what, &why))?;
-    if !ended.status.success() {
-        return Err(failed(&what, &String::from_utf8_lossy(&ended.stderr).trim()));
-    }
-    given.and_then(|()| replace(file, &ended.stdout)).map_err(|why| failed(&what, &why))
-}
-
-/// Whatever stops it, the file is what it was or what it shall be: the daemon can't be started with half of one.
-fn replace(file: &Path, sealed: &[u8]) -> io::Result<()> {
     let mut name = file.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
+    name.push(format!(".{}", std::process::id()));
     let draft = file.with_file_name(name);
-    drop(std::fs::remove_file(&draft));
     let mut options = File::options();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut out = options.open(&draft)?;
-    let written = out.write_all(sealed).and_then(|()| out.sync_all()).and_then(|()| std::fs::rename(&draft, file));
-    if written.is_err() {
-        drop(std::fs::remove_file(&draft));
+    match out.write_all(sealed).and_then(|()| out.sync_all()) {
+        Ok(()) => Ok(draft),
+        Err(why) => {
+            drop(std::fs::remove_file(&draft));
+            Err(why)
+        }
     }
-    written
 }
 
 fn failed(what: &str, why: &dyn std::fmt::Display) -> Failure {

@@ -64,6 +64,10 @@ impl Lines {
     pub(crate) fn try_ask(&mut self, op: &Value) -> std::io::Result<Value> {
         let id = self.request(op)?;
         let mut line = self.read()?.ok_or(std::io::ErrorKind::UnexpectedEof)?;
+        if line["id"].is_null() {
+            // Of the connection, not of the request: it is turned away.
+            return Err(std::io::Error::other(line.to_string()));
+        }
         assert_eq!(line["id"], json!(id), "{line}");
         Ok(line["reply"].take())
     }

@@ -162,7 +162,8 @@ impl Passwd {
 /// Another password, or another secret, in the same place.
 fn change(console: &mut Console<'_>, link: &Link) -> Result<(), Failure> {
     let rows = slots(link)?;
-    let sources: Vec<&str> = rows.iter().map(|row| row.source.as_str()).filter(|source| *source != "recovery").collect();
+    let mut sources: Vec<&str> = rows.iter().map(|row| row.source.as_str()).filter(|source| *source != "recovery").collect();
+    sources.dedup();
     match sources.as_slice() {
         ["keyring"] => return move_to(console, link, SlotSource::Keyring, None, "another master secret is in the keyring"),
         ["file"] => return move_to(console, link, SlotSource::File, None, "another master secret is in `master.key` in the state directory"),

@@ -191,26 +191,32 @@ fn kept(place: MasterSource, dir: &Path, made_with: MasterSource, store: StoreId
     Ok(Found { secret: Zeroizing::new(text.as_bytes().to_vec()), source: MasterSource::Keyring, warnings: Vec::new() })
 }
 
+/// Why a place did not take a secret.
+pub(super) enum NotKept {
+    /// It holds what it held.
+    Untouched(VaultError),
+    /// Nobody knows which one it holds.
+    Unsure(VaultError),
+}
+
 /// Puts a secret where the daemon finds it at its next start, in the place of the one before; other sources are others' matter.
-pub(super) fn keep(place: MasterSource, secret: &str, dir: &Path, store: StoreId, ring: &dyn Ring) -> Result<(), VaultError> {
+pub(super) fn keep(place: MasterSource, secret: &str, dir: &Path, store: StoreId, ring: &dyn Ring) -> Result<(), NotKept> {
     match place {
         MasterSource::File => {
             let path = dir.join("master.key");
-            disk::replace(&path, secret.as_bytes()).map_err(|cause| VaultError::Io { path, cause })
+            disk::replace(&path, secret.as_bytes()).map_err(|cause| NotKept::Unsure(VaultError::Io { path, cause }))
         }
         MasterSource::Keyring => {
             let account = store.to_string();
-            let before = ring.read(&account).map_err(VaultError::Keyring)?;
+            let before = ring.read(&account).map_err(|fault| NotKept::Untouched(VaultError::Keyring(fault)))?;
             let kept = ring.write(&account, secret).and_then(|()| ring.read(&account));
             let fault = match kept {
                 Ok(kept) if kept.as_ref().is_some_and(|kept| kept.as_str() == secret) => return Ok(()),
                 Ok(_) => RingFault::Forgetful,
                 Err(fault) => fault,
             };
-            if let Some(before) = before {
-                ring.write(&account, &before).map_err(VaultError::Keyring)?;
-            }
-            Err(VaultError::Keyring(fault))
+            let is_back = before.is_some_and(|before| ring.write(&account, &before).is_ok());
+            Err(if is_back { NotKept::Untouched(VaultError::Keyring(fault)) } else { NotKept::Unsure(VaultError::Keyring(fault)) })
         }
         _ => Ok(()),
     }

@@ -10,7 +10,7 @@ use crate::environment::Environment;
 use super::header::{Header, Request, Root};
 use super::kdf::Cost;
 use super::keyring::Ring;
-use super::master::{self, MasterSetting, MasterSource};
+use super::master::{self, MasterSetting, MasterSource, NotKept};
 use super::slot::Slot;
 use super::{Vault, VaultError, recovery};
 
@@ -213,16 +213,15 @@ impl<'a> Slots<'a> {
             slots.push(slot);
             Ok(())
         })?;
-        if let Err(why) = master::keep(source, secret, self.dir, store, self.ring) {
-            // Where another secret was, nobody knows which of the two is there now: both open the store, and the one that is not there
-            // leaves when the other one opens it.
-            let had_one = source.holds_one() && self.header()?.root.sources().iter().filter(|other| **other == source).count() > 1;
-            if !had_one {
+        match master::keep(source, secret, self.dir, store, self.ring) {
+            Ok(()) => Ok(number),
+            // Both open the store then; the one that is not there leaves when the other one has opened it.
+            Err(NotKept::Unsure(why)) if self.header()?.root.sources().iter().filter(|other| **other == source).count() > 1 => Err(why),
+            Err(NotKept::Untouched(why) | NotKept::Unsure(why)) => {
                 self.remove(number)?;
+                Err(why)
             }
-            return Err(why);
         }
-        Ok(number)
     }
 
     fn header(&self) -> Result<Header, VaultError> {

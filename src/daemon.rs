@@ -21,6 +21,7 @@ mod logging;
 mod observe;
 #[cfg(unix)]
 mod password;
+mod rebuild;
 mod safe;
 mod signals;
 mod start;
@@ -161,7 +162,7 @@ fn repair(options: &Options, environment: &Environment) -> Result<(), StartError
         found => found?,
     };
     if found.was_damaged {
-        start::note_repair(store::open(&directory, &master, settings.encrypt_keys, environment)?, &found)?;
+        rebuild::note_repair(store::open(&directory, &master, settings.encrypt_keys, environment)?, &found)?;
     }
     let mut text = String::new();
     if found.was_damaged {

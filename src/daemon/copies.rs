@@ -8,6 +8,7 @@ use crate::daemon::answer::Asker;
 use crate::daemon::front::Front;
 use crate::daemon::journal::FLOOR_KEY;
 use crate::daemon::locking::{bad, internal, locked, vault_refusal};
+use crate::daemon::rebuild;
 use crate::daemon::start::{self, StartError};
 use crate::daemon::state::{Order, Shared};
 use crate::daemon::trail::{self, Noted};
@@ -159,7 +160,7 @@ pub(crate) async fn restore(front: Arc<Front>, asker: Asker, request: Restore) -
         drop(bytes);
         let records = image::records(&parts).ok_or(RestoreError::Records)?;
         drop(parts);
-        let settings = start::reads(&desk, &vault, &records)?;
+        let settings = rebuild::reads(&desk, &vault, &records)?;
         Ok((Found { label, records }, settings))
     });
     let (found, settings) = match opened.await {

@@ -15,7 +15,7 @@ const PLACES: [(&str, &[&str]); 21] = [
             "daemon/journal.rs",
             "daemon/leasing.rs",
             "daemon/safe.rs",
-            "daemon/start.rs",
+            "daemon/rebuild.rs",
             "event.rs",
             "protocol/frame.rs",
         ],

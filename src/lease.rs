@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::event::Granted;
+use crate::id::Uid;
 use crate::lease::settled::Numbers;
 use crate::limits::horizon::Horizon;
 use crate::time::{Now, Steady, Timestamp};
@@ -57,6 +58,8 @@ struct Lost {
 #[derive(Debug, Default)]
 pub struct Leases {
     open: HashMap<u64, Granted>,
+    /// How many of them each user has.
+    of_users: HashMap<Uid, usize>,
     deadlines: BTreeSet<(Steady, u64)>,
     expired: BTreeMap<u64, Expired>,
     settled: Numbers,
@@ -105,8 +108,13 @@ impl Leases {
             // An earlier start set these apart, and crashed before the store heard of it.
             self.lost.push(Lost { from: total, until: lease.number, at: lease.at.steady });
         }
-        self.deadlines.insert((lease.expires, lease.number));
-        self.open.insert(lease.number, lease);
+        self.load_open(lease);
+    }
+
+    /// Open leases of a user.
+    #[must_use]
+    pub fn open_of(&self, uid: Uid) -> usize {
+        self.of_users.get(&uid).copied().unwrap_or_default()
     }
 
     /// What is known of lease `number`.
@@ -163,6 +171,12 @@ impl Leases {
     fn close(&mut self, number: u64) -> Option<Granted> {
         let lease = self.open.remove(&number)?;
         self.deadlines.remove(&(lease.expires, number));
+        if let Some(count) = self.of_users.get_mut(&lease.caller) {
+            *count -= 1;
+            if *count == 0 {
+                self.of_users.remove(&lease.caller);
+            }
+        }
         Some(lease)
     }
 
@@ -228,7 +242,9 @@ impl Leases {
 
     /// Takes up an open lease that was kept.
     pub fn load_open(&mut self, lease: Granted) {
+        self.close(lease.number);
         self.deadlines.insert((lease.expires, lease.number));
+        *self.of_users.entry(lease.caller).or_default() += 1;
         self.open.insert(lease.number, lease);
     }
 
@@ -307,6 +323,19 @@ mod tests {
         leases.renew(1, now(40).steady);
         assert_eq!(leases.due(now(30).steady).collect::<Vec<_>>(), [2, 0]);
         assert_eq!(leases.first_deadline(), Some(now(20).steady));
+    }
+
+    #[test]
+    fn the_open_leases_of_a_user_are_counted() {
+        let mut leases = Leases::default();
+        leases.grant(lease(0, 30));
+        leases.grant(lease(1, 10));
+        // As an event that a record holds already.
+        leases.grant(lease(1, 10));
+        assert_eq!((leases.open_of(Uid(1)), leases.open_of(Uid(2))), (2, 0));
+        leases.settle(0, now(1).steady);
+        leases.expire(1, now(10).wall);
+        assert_eq!((leases.open_of(Uid(1)), leases.of_users.len()), (0, 0));
     }
 
     #[test]

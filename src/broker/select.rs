@@ -9,11 +9,16 @@ use crate::health::breaker::Standing;
 use crate::limits::{Limits, Meter};
 use crate::money::Usd;
 use crate::protocol::error::{ErrorCode, ErrorReply, KeyRefusal};
+use crate::protocol::reply::Role;
 use crate::protocol::request::Select;
 use crate::time::{Now, Timestamp};
 
 /// Leases that can be open at a time.
 const OPEN_MAX: usize = 100_000;
+
+/// Of these the leases that one client may have open, and those that are kept for admins.
+const OPEN_OF_CLIENT: usize = 25_000;
+const OF_ADMINS: usize = 1000;
 
 /// A lease that was given, without the secret.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,8 +87,14 @@ impl Broker {
         request: &Select,
         moment: &Moment<'_>,
     ) -> Result<Grant, ErrorReply> {
-        if self.leases.open_count() >= OPEN_MAX {
-            return Err(ErrorReply::new(ErrorCode::Overloaded, format!("{OPEN_MAX} leases are open: report them, or let them run out")));
+        let is_admin = caller.role == Role::Admin;
+        let most = if is_admin { OPEN_MAX } else { OPEN_MAX - OF_ADMINS };
+        if self.leases.open_count() >= most {
+            return Err(ErrorReply::new(ErrorCode::Overloaded, format!("{most} leases are open: report them, or let them run out")));
+        }
+        if !is_admin && self.leases.open_of(caller.uid) >= OPEN_OF_CLIENT {
+            let message = format!("uid {} has {OPEN_OF_CLIENT} leases open: report them, or let them run out", caller.uid);
+            return Err(ErrorReply::new(ErrorCode::Overloaded, message));
         }
         if moment.stalled && (choice.trial || self.needs_store(choice.key, caller, choice.estimate)) {
             return Err(ErrorReply::new(ErrorCode::Internal, "the store can't be written, and it must hear of this lease first"));

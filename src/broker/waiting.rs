@@ -4,7 +4,7 @@
 //! that frees costs a look at each line and not at each who waits.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
 
 use crate::access::Caller;
 use crate::broker::choice::Query;
@@ -12,11 +12,16 @@ use crate::broker::select::Grant;
 use crate::broker::{Broker, KeyIx, Moment};
 use crate::id::{KeyName, ModelName, ProviderName, Uid};
 use crate::protocol::error::{ErrorCode, ErrorReply, Reason};
+use crate::protocol::reply::Role;
 use crate::protocol::request::{KeyRef, Select};
 use crate::time::{Now, Steady};
 
 /// Selects that wait at a time.
 const WAITING_MAX: usize = 2048;
+
+/// Of these the places that one client may take, and those that are kept for admins.
+const WAITING_OF_CLIENT: usize = 512;
+const OF_ADMINS: usize = 64;
 
 /// A place in the queue; an earlier one is served before a later one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,6 +65,8 @@ pub(super) struct Waiting {
     next: u64,
     lines: BTreeMap<Kind, VecDeque<Waiter>>,
     kinds: BTreeMap<Ticket, Kind>,
+    /// How many wait of each user.
+    of_users: HashMap<Uid, usize>,
     ends: BTreeSet<(Steady, Ticket)>,
     /// Served and not taken yet.
     served: Vec<Served>,
@@ -124,12 +131,19 @@ impl Waiting {
         let until = now.after(request.wait());
         self.ends.insert((until, ticket));
         self.kinds.insert(ticket, kind.clone());
+        *self.of_users.entry(kind.caller).or_default() += 1;
         self.lines.entry(kind).or_default().push_back(Waiter { ticket, caller: caller.clone(), request: request.clone(), until });
         ticket
     }
 
     fn leave(&mut self, ticket: Ticket) -> Option<Waiter> {
         let kind = self.kinds.remove(&ticket)?;
+        if let Some(count) = self.of_users.get_mut(&kind.caller) {
+            *count -= 1;
+            if *count == 0 {
+                self.of_users.remove(&kind.caller);
+            }
+        }
         let line = self.lines.get_mut(&kind)?;
         let place = line.iter().position(|waiter| waiter.ticket == ticket)?;
         let waiter = line.remove(place)?;
@@ -176,8 +190,14 @@ impl Waiting {
 
 impl Broker {
     pub(super) fn join(&mut self, caller: &Caller, request: &Select, now: Now) -> Result<Ticket, ErrorReply> {
-        if self.waiting.kinds.len() >= WAITING_MAX {
-            return Err(ErrorReply::new(ErrorCode::Overloaded, format!("{WAITING_MAX} selects wait already: ask again later, without `wait_ms`")));
+        let is_admin = caller.role == Role::Admin;
+        let most = if is_admin { WAITING_MAX } else { WAITING_MAX - OF_ADMINS };
+        if self.waiting.kinds.len() >= most {
+            return Err(ErrorReply::new(ErrorCode::Overloaded, format!("{most} selects wait already: ask again later, without `wait_ms`")));
+        }
+        if !is_admin && self.waiting.of_users.get(&caller.uid).is_some_and(|count| *count >= WAITING_OF_CLIENT) {
+            let message = format!("{WAITING_OF_CLIENT} selects of uid {} wait already: ask again later, without `wait_ms`", caller.uid);
+            return Err(ErrorReply::new(ErrorCode::Overloaded, message));
         }
         if let Ok(query) = self.query(caller, request, now) {
             let (blocked, _) = self.blocked(&query);

@@ -36,9 +36,9 @@ pub(crate) struct Backup {
 }
 
 const RESTORE_HELP: &str = "\
-The daemon takes keys, usage, limits, health and the audit trail as they were when
-the backup was made, in the place of what it has; its own master secret stays. What
-was spent or leased since the backup is not known to it any more.
+The daemon takes keys, usage, limits and health as they were when the backup was
+made, in the place of what it has. Its own master secret and its audit trail stay, and
+what was leased since can still be reported; what was spent since is not known any more.
 
 Examples:
   gollmctl restore gollm.backup --check    does it open, and what is in it

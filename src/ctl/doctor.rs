@@ -169,6 +169,7 @@ fn of_status(status: &Status, findings: &mut Vec<Finding>) {
 fn known(warning: &str) -> Option<(Level, &'static str)> {
     let starts = [
         ("the master secret lies in", Level::Warning, "gollmctl passwd --to credential, or --to keyring, or --to prompt"),
+        ("the key of this store lay bare", Level::Warning, "gollmctl backup FILE, then gollmctl restore FILE into an empty --state-dir"),
         ("`encrypt_keys` is false", Level::Warning, "set `encrypt_keys: true`, then systemctl restart gollmd"),
         ("the store can't be written", Level::Bad, "make room on its disk: df -h"),
         ("the last reload was refused", Level::Bad, "gollmctl config check && gollmctl reload"),

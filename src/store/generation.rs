@@ -29,6 +29,11 @@ pub(super) fn dir_of(home: &Path, generation: u32) -> PathBuf {
     if generation == 0 { home.to_owned() } else { home.join(format!("generation-{generation}")) }
 }
 
+/// The number of the next generation, which is never that of files in use.
+pub(super) fn after(home: &Path, generation: u32) -> Result<u32, OpenError> {
+    generation.checked_add(1).ok_or_else(|| OpenError::Damaged { path: home.join("header"), what: "it names a generation that there is none after" })
+}
+
 /// Removes what other generations have left.
 pub(super) fn remove_others(home: &Path, generation: u32) -> std::io::Result<()> {
     for entry in std::fs::read_dir(home)? {
@@ -149,7 +154,7 @@ impl Store {
     pub(crate) fn rekey(&self) -> Result<Next, OpenError> {
         let vault = Arc::new(self.vault.rotated()?);
         let (_, rows) = self.backend.load().map_err(|why| failed(&self.dir, why))?;
-        Next::begin(&self.home, self.generation.saturating_add(1), vault, rows)
+        Next::begin(&self.home, after(&self.home, self.generation)?, vault, rows)
     }
 
     /// Copies some more into the next generation; `true` when all is copied.
@@ -218,7 +223,7 @@ impl Store {
 /// The disk failed; the store is as it was.
 pub(crate) fn replace(home: &Path, vault: &Arc<Vault>, records: Vec<Record>, events: &[u8], segment: u64) -> Result<(), OpenError> {
     let header = Header::read(home)?.ok_or_else(|| OpenError::Damaged { path: home.join("header"), what: "it is missing" })?;
-    let mut next = Next::begin(home, header.generation.saturating_add(1), Arc::clone(vault), Rows::new())?;
+    let mut next = Next::begin(home, after(home, header.generation)?, Arc::clone(vault), Rows::new())?;
     next.fill(records)?;
     next.seal_off(segment)?.append(Kind::Events, events)?;
     switch(header, home, vault, next.number)

@@ -64,7 +64,7 @@ impl Files {
     /// Whether there is anything but a header.
     fn any(&self) -> bool {
         let filled = |dir: &Path| fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some());
-        self.manifest.exists() || filled(&self.journal) || filled(&self.sled)
+        self.manifest.exists() || filled(&self.journal) || filled(&self.sled) || has_generations(&self.home)
     }
 
     /// Removes what an unfinished first start has left. Nothing was ever acknowledged from it.
@@ -81,7 +81,12 @@ pub(super) fn open(dir: &Path, master: &MasterSetting, encrypt: bool, environmen
     let request = Request { dir, setting: master, encrypt, environment, ring: &crate::vault::keyring::RING, cost: scale.cost };
     let header = Header::read(dir)?;
     let files = Files::of(dir, header.as_ref().map_or(0, |header| header.generation));
+    are_ours(&files.dir)?;
     match header {
+        // No generation but the first one is made before the header is finished.
+        Some(header) if !header.ready && (header.generation > 0 || has_generations(dir)) => {
+            Err(OpenError::Damaged { path: dir.join("header"), what: "it says that the store was never finished, and it was" })
+        }
         Some(header) if header.ready => load(&files, header.unlock(&request)?, lock, scale),
         None if files.any() => Err(OpenError::Damaged { path: dir.join("header"), what: "it is missing, and the keys of the store with it" }),
         _ => {
@@ -91,8 +96,33 @@ pub(super) fn open(dir: &Path, master: &MasterSetting, encrypt: bool, environmen
     }
 }
 
+fn has_generations(home: &Path) -> bool {
+    let is_one = |entry: io::Result<fs::DirEntry>| entry.is_ok_and(|entry| entry.file_name().to_string_lossy().starts_with("generation-"));
+    fs::read_dir(home).is_ok_and(|mut entries| entries.any(is_one))
+}
+
+/// Files and directories are what they are called: gollm never makes a link, and a pipe would be waited for.
+fn are_ours(dir: &Path) -> Result<(), OpenError> {
+    let refused = |path: &Path, what| Err(OpenError::Damaged { path: path.to_owned(), what });
+    for name in ["header", "header.new", "manifest", "manifest.new", "lock", "master.key.new", "journal", "sled"] {
+        let path = dir.join(name);
+        let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
+        let is_dir = matches!(name, "journal" | "sled");
+        if is_dir != metadata.is_dir() || metadata.is_dir() == metadata.is_file() {
+            return refused(&path, "it is a link, or no file of the kind that gollm makes there");
+        }
+        for entry in fs::read_dir(&path).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
+                return refused(&entry.path(), "it is a link, which gollm never makes");
+            }
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn locked(dir: &Path) -> Result<File, OpenError> {
     let io_error = |cause| OpenError::Io { path: dir.to_owned(), cause };
+    are_ours(dir)?;
     disk::private_dir(dir).map_err(io_error)?;
     disk::lock(&dir.join("lock")).map_err(io_error)?.ok_or_else(|| OpenError::InUse { dir: dir.to_owned() })
 }

@@ -13,7 +13,7 @@ use crate::vault::{Place, Vault};
 
 use super::backend::Backend;
 use super::error::{OpenError, TreeLoss};
-use super::generation::{Next, dir_of, switch};
+use super::generation::{Next, after, dir_of, switch};
 use super::ledger::{Ledger, Rows, apply};
 use super::manifest::Manifest;
 use super::opening::{self, Scale};
@@ -105,7 +105,7 @@ fn save(home: &Path, generation: u32, vault: &Arc<Vault>, scale: Scale) -> Resul
         }
     }
     let kept = counted(records.iter().map(|record| record.tree));
-    let number = generation.saturating_add(1);
+    let number = after(home, generation)?;
     let mut next = Next::begin(home, number, Arc::clone(vault), Rows::new())?;
     next.fill(records)?;
     let mut journal = next.seal_off(scale.segment)?;

@@ -38,6 +38,10 @@ pub(crate) struct Unlocked {
     pub(crate) warnings: Vec<String>,
 }
 
+/// The root key can't be taken back from who has seen it.
+const WAS_BARE: &str = "the key of this store lay bare once (`encrypt_keys: false`): whoever copied the state directory then can read what is kept now; \
+    to end that, `gollmctl backup`, start with an empty state directory, and `gollmctl restore`";
+
 /// The file as it is: a line of JSON.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -71,6 +75,9 @@ pub(super) enum Root {
         /// Sources that gollm can't empty, and that opened the store once: what they still give is no wrong password.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         left: Vec<MasterSource>,
+        /// The root key lay bare before: whoever has a copy of that time can open what is sealed now.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        was_bare: bool,
     },
 }
 
@@ -98,7 +105,7 @@ impl From<First> for Header {
     fn from(first: First) -> Self {
         let root = match first.slot {
             FirstSlot::Plain { data_key } => Root::Bare { key: data_key },
-            FirstSlot::Wrapped(slot) => Root::Wrapped { slots: vec![slot], left: Vec::new() },
+            FirstSlot::Wrapped(slot) => Root::Wrapped { slots: vec![slot], left: Vec::new(), was_bare: false },
         };
         Self { gollm_store: VERSION, store: first.store, ready: first.ready, generation: 0, root, data_key: None, checksum: String::new() }
     }
@@ -169,7 +176,10 @@ impl Header {
         let keys = self.keys(request.dir, store, root)?;
         if request.encrypt == matches!(self.root, Root::Bare { .. }) {
             (self.root, source, warnings) = Root::new(request, store, &keys.root)?;
-            self.write(request.dir)?;
+            if let Root::Wrapped { was_bare, .. } = &mut self.root {
+                *was_bare = true;
+            }
+            self = self.write(request.dir)?;
         } else if let Some(opened_by) = slot {
             let gone = self.root.change(|slots| {
                 leave(slots, opened_by);
@@ -177,9 +187,12 @@ impl Header {
             })?;
             if !gone.is_empty() {
                 let there = self.root.sources();
-                self.write(request.dir)?;
+                self = self.write(request.dir)?;
                 master::forget(&gone, &there, request.dir, store, request.ring);
             }
+        }
+        if matches!(self.root, Root::Wrapped { was_bare: true, .. }) {
+            warnings.push(WAS_BARE.to_owned());
         }
         Ok(Unlocked { vault: Vault::new(store, keys)?, source, warnings })
     }
@@ -221,7 +234,7 @@ impl Header {
                 let root = unhex_array(key).map(Zeroizing::new).ok_or_else(|| damaged(request.dir, "its key is cut"))?;
                 return Ok(Opening { root, slot: None, source: MasterSource::None, warnings: Vec::new() });
             }
-            Root::Wrapped { slots, left } => (slots, left),
+            Root::Wrapped { slots, left, .. } => (slots, left),
         };
         let sources = self.root.sources();
         let mut passed_over = Vec::new();
@@ -309,7 +322,7 @@ impl Root {
         }
         let found = master::make(request.setting, request.dir, request.environment, store, request.ring)?;
         let slot = Slot::new(1, found.source, &found.secret, request.cost, store, root)?;
-        Ok((Self::Wrapped { slots: vec![slot], left: Vec::new() }, found.source, found.warnings))
+        Ok((Self::Wrapped { slots: vec![slot], left: Vec::new(), was_bare: false }, found.source, found.warnings))
     }
 
     /// Where the secrets are that open the store.
@@ -322,7 +335,7 @@ impl Root {
 
     /// Changes the slots. Answers with the sources of those that went.
     pub(super) fn change(&mut self, change: impl FnOnce(&mut Vec<Slot>) -> Result<(), SlotError>) -> Result<Vec<MasterSource>, SlotError> {
-        let Self::Wrapped { slots, left } = self else { return Err(SlotError::Bare) };
+        let Self::Wrapped { slots, left, .. } = self else { return Err(SlotError::Bare) };
         let before: Vec<(u32, MasterSource)> = slots.iter().map(|slot| (slot.number, slot.source)).collect();
         change(slots)?;
         let is_gone = |number: u32| !slots.iter().any(|slot| slot.number == number);

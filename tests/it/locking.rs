@@ -168,8 +168,16 @@ fn slots_are_the_admins_and_what_is_asked_of_them_is_checked() {
         lines.refused("bad_request", &wrong);
     }
     let bare = Site::new(&CONFIG.replace("key_validation: false", "key_validation: false, encrypt_keys: false"));
-    let _daemon = bare.start();
+    let daemon = bare.start();
     let mut lines = bare.lines();
     lines.refused("bad_request", &json!("lock"));
     lines.refused("bad_request", &json!({"slot_add": {"source": "file"}}));
+    // The key that lay open stays what it is.
+    assert!(daemon.terminate().success());
+    bare.configure(CONFIG);
+    for _ in 0..2 {
+        let daemon = bare.start();
+        assert!(bare.lines().expect("status", &json!("status"))["warnings"].to_string().contains("lay bare once"));
+        assert!(daemon.terminate().success());
+    }
 }

@@ -266,3 +266,33 @@ fn no_flipped_bit_of_any_file_goes_unseen() {
         }
     }
 }
+
+#[test]
+fn a_lost_header_is_a_loss_in_whatever_generation_the_store_is() {
+    let scene = young();
+    let mut opened = scene.open().unwrap();
+    opened.store.checkpoint(&[]).unwrap();
+    let mut next = opened.store.rekey().unwrap();
+    while !opened.store.rekey_step(&mut next).unwrap() {}
+    opened.store.rekeyed(next).unwrap();
+    opened.store.close().unwrap();
+    let header = fs::read(scene.path("header")).unwrap();
+    fs::remove_file(scene.path("header")).unwrap();
+    assert!(scene.refusal().contains("it is missing"));
+    fs::write(scene.path("header"), header).unwrap();
+    assert_eq!(scene.open().unwrap().records.len(), 40);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_in_the_place_of_a_file_is_refused_and_not_followed() {
+    for name in ["header", "header.new", "manifest", "lock", "sled", "journal", "sled/conf"] {
+        let scene = young();
+        let outside = scene.path("outside");
+        fs::rename(scene.path(name), &outside).or_else(|_| fs::write(&outside, "another's")).unwrap();
+        let before = fs::metadata(&outside).unwrap().permissions();
+        std::os::unix::fs::symlink(&outside, scene.path(name)).unwrap();
+        assert!(scene.refusal().contains("it is a link"), "{name}");
+        assert_eq!(fs::metadata(&outside).unwrap().permissions(), before, "{name}");
+    }
+}

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use crate::broker::tests::any;
-use crate::broker::tests::world::{World, key, openai, policy, usd};
+use crate::access::Caller;
+use crate::broker::tests::world::{World, client, key, openai, policy, usd};
+use crate::broker::tests::{admin, any};
 use crate::broker::{Selected, Served, Ticket};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::outcome::Outcome;
@@ -143,13 +144,18 @@ fn what_is_gone_is_told_and_not_waited_for() {
 }
 
 #[test]
-fn the_queue_is_bounded() {
+fn the_queue_is_bounded_and_nobody_takes_it_all() {
     let mut world = limited(1);
     world.select(&any()).unwrap();
-    for _ in 0..2048 {
-        queued(&mut world, &waiting(60));
+    let mut fill = |caller: &dyn Fn() -> Caller, most: usize| {
+        (0..most).take_while(|_| world.decide(|broker, moment| broker.select_or_wait(&caller(), &waiting(60), moment)).is_ok()).count()
+    };
+    for uid in 1..=3 {
+        assert_eq!(fill(&|| client(uid), 600), 512);
     }
-    assert_eq!(world.select_or_wait(&waiting(60)).unwrap_err().code, ErrorCode::Overloaded);
+    // The last places are the admins'.
+    assert_eq!(fill(&|| client(4), 600), 512 - 64);
+    assert_eq!(fill(&admin, 600), 64);
     world.pass(Duration::from_secs(60));
     assert_eq!(world.served().len(), 2048);
 }

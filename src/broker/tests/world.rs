@@ -111,7 +111,7 @@ impl World {
         }
     }
 
-    fn decide<T>(&mut self, decision: impl FnOnce(&mut Broker, &mut Moment<'_>) -> T) -> T {
+    pub(super) fn decide<T>(&mut self, decision: impl FnOnce(&mut Broker, &mut Moment<'_>) -> T) -> T {
         let mut moment = Moment { now: self.now, durable: self.durable, stalled: self.stalled, rng: &mut self.rng };
         decision(&mut self.broker, &mut moment)
     }

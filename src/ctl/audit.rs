@@ -115,11 +115,14 @@ fn render(verified: &AuditVerified, given: bool, style: Style, out: &mut dyn Wri
     match broken_at {
         Some(seq) => writeln!(out, "{mark} Broken - entry {seq} is missing, or not what was written; {first} to {last} were looked at")?,
         None if last < first => writeln!(out, "{mark} Whole - no entry yet")?,
-        None => writeln!(out, "{mark} Whole - entries {first} to {last}")?,
+        None if *ok => writeln!(out, "{mark} Whole - entries {first} to {last}")?,
+        None => writeln!(out, "{mark} Not the trail of the anchor - entries {first} to {last}, whole in themselves")?,
     }
     match anchored {
         Some(true) => writeln!(out, "  the anchor is in it")?,
-        Some(false) => writeln!(out, "  the anchor is not in it: entries were cut off at the end, or this is another store")?,
+        Some(false) => {
+            writeln!(out, "  the entry of the anchor is missing, or another one: the end was cut off, or this is an older or another store")?
+        }
         None if given => writeln!(out, "  the entry of the anchor has left by age: nothing can be said of it")?,
         None => {}
     }

@@ -19,7 +19,8 @@ Without --to, the password is changed where it is: the old one and the new one a
 asked for, or read from standard input, a line each. Where the daemon keeps the
 secret itself, in a keyring or a file, it makes a new one there.
 
-With --to, the master secret moves to another place, and the others open the store
+With --to, the master secret moves to another place (for a prompt the new password is
+asked for, or read, one line), and the others open the store
 no more; recovery codes stay. While it moves, both the old one and the new one do.
 
 Examples:
@@ -216,7 +217,14 @@ impl Slot {
             Act::Add { kind } => kind.add(console, &link),
             Act::Remove { number } => {
                 let done = link.call(Op::SlotRemove(SlotRemove { slot: number }))?;
-                tell(console, &done, &format!("slot {number} is removed: its secret opens the store no more"))
+                let mut text = format!("slot {number} is removed: its secret opens the store no more");
+                let left = slots(&link)?;
+                if left.iter().all(|row| row.source == "prompt" || row.source == "recovery") {
+                    text.push_str(
+                        "\nfrom its next start on gollmd is locked until `gollmctl unlock`: `gollmctl passwd --to file`, or another place, ends that",
+                    );
+                }
+                tell(console, &done, &text)
             }
         }
     }

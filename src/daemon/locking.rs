@@ -168,7 +168,7 @@ pub(crate) async fn slot_add(front: Arc<Front>, asker: Asker, request: SlotAdd) 
             if source == SlotSource::Password { "prompt" } else { source.name() }
         ));
     }
-    let target = source.name().to_owned();
+    let target = if others == Others::Leave { format!("{} instead of the others", source.name()) } else { source.name().to_owned() };
     let add = move |slots: &Slots<'_>| {
         let added = slots.add(&new, others)?;
         Ok(Reply::SlotAdded(SlotAdded { slot: added.number, recovery_code: added.recovery_code.map(Password::of_text) }))

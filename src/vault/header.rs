@@ -247,7 +247,15 @@ impl Header {
             }
         }
         let found = master::kept_or_typed(request.setting, &sources, request.dir, store, request.ring)?;
-        tried(slots, found, request.dir, store).map(|opening| opening.warning(passed_over))
+        match tried(slots, found, request.dir, store) {
+            // Somebody can open it still, while it runs.
+            Err(VaultError::WrongPassword { used, .. })
+                if matches!(request.setting, MasterSetting::Auto) && sources.iter().any(|source| source.is_typed()) =>
+            {
+                Err(VaultError::Locked { why: Some(format!("the secret from {used} is another one")) })
+            }
+            opened => opened.map(|opening| opening.warning(passed_over)),
+        }
     }
 
     pub(super) fn write(mut self, dir: &Path) -> Result<Self, VaultError> {
@@ -302,7 +310,10 @@ fn tried(slots: &[Slot], found: Found, dir: &Path, store: StoreId) -> Result<Ope
     }
     match broken {
         Some(why) => Err(why),
-        None => Err(VaultError::WrongPassword { used: source, made_with: slots.first().map_or(MasterSource::None, |slot| slot.source) }),
+        None => {
+            let made_with = slots.iter().find(|slot| slot.source != MasterSource::Recovery).or(slots.first());
+            Err(VaultError::WrongPassword { used: source, made_with: made_with.map_or(MasterSource::None, |slot| slot.source) })
+        }
     }
 }
 

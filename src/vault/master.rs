@@ -80,7 +80,7 @@ impl MasterSource {
     }
 
     /// Can a person give it to a daemon that runs?
-    const fn is_typed(self) -> bool {
+    pub(super) const fn is_typed(self) -> bool {
         matches!(self, Self::Prompt | Self::Recovery)
     }
 

@@ -429,6 +429,8 @@ mod tests {
         let locked = scene.start(&MasterSetting::Auto, &[]);
         assert!(matches!(&locked, Err(VaultError::Locked { why: Some(why) }) if why.contains("master.key")), "{:?}", locked.err());
         assert_eq!(scene.typed(&more.to_lowercase()).unwrap(), MasterSource::Prompt);
+        std::fs::write(scene.dir.path().join("master.key"), "another one").unwrap();
+        assert!(matches!(scene.start(&MasterSetting::Auto, &[]), Err(VaultError::Locked { why: Some(_) })), "as where it is lost");
         assert!(scene.typed(&code).is_err());
         assert!(matches!(scene.slots().change_password(&more, "new"), Err(VaultError::Slot(SlotError::Code))));
     }

@@ -11,6 +11,7 @@ use crate::event::Granted;
 use crate::id::Uid;
 use crate::lease::settled::Numbers;
 use crate::limits::horizon::Horizon;
+use crate::limits::users::PerUser;
 use crate::time::{Now, Steady, Timestamp};
 
 /// A report after a lease has run out still counts for this long.
@@ -59,7 +60,7 @@ struct Lost {
 pub struct Leases {
     open: HashMap<u64, Granted>,
     /// How many of them each user has.
-    of_users: HashMap<Uid, usize>,
+    of_users: PerUser,
     deadlines: BTreeSet<(Steady, u64)>,
     expired: BTreeMap<u64, Expired>,
     settled: Numbers,
@@ -114,7 +115,7 @@ impl Leases {
     /// Open leases of a user.
     #[must_use]
     pub fn open_of(&self, uid: Uid) -> usize {
-        self.of_users.get(&uid).copied().unwrap_or_default()
+        self.of_users.of(uid)
     }
 
     /// What is known of lease `number`.
@@ -171,12 +172,7 @@ impl Leases {
     fn close(&mut self, number: u64) -> Option<Granted> {
         let lease = self.open.remove(&number)?;
         self.deadlines.remove(&(lease.expires, number));
-        if let Some(count) = self.of_users.get_mut(&lease.caller) {
-            *count -= 1;
-            if *count == 0 {
-                self.of_users.remove(&lease.caller);
-            }
-        }
+        self.of_users.take(lease.caller);
         Some(lease)
     }
 
@@ -244,7 +240,7 @@ impl Leases {
     pub fn load_open(&mut self, lease: Granted) {
         self.close(lease.number);
         self.deadlines.insert((lease.expires, lease.number));
-        *self.of_users.entry(lease.caller).or_default() += 1;
+        self.of_users.add(lease.caller);
         self.open.insert(lease.number, lease);
     }
 
@@ -335,7 +331,7 @@ mod tests {
         assert_eq!((leases.open_of(Uid(1)), leases.open_of(Uid(2))), (2, 0));
         leases.settle(0, now(1).steady);
         leases.expire(1, now(10).wall);
-        assert_eq!((leases.open_of(Uid(1)), leases.of_users.len()), (0, 0));
+        assert_eq!((leases.open_of(Uid(1)), leases.open_count()), (0, 0));
     }
 
     #[test]

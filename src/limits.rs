@@ -1,6 +1,7 @@
 //! Limits: leases in the trailing hour, cost of the day, and the reserve for what is in flight.
 
 pub mod horizon;
+pub mod users;
 mod window;
 
 use std::collections::BTreeMap;

@@ -298,7 +298,7 @@ impl Vault {
 /// # Errors
 /// It does not, or the header can't be read.
 pub fn proves(dir: &Path, setting: &MasterSetting) -> Result<(), VaultError> {
-    let header = Header::read(dir)?.ok_or_else(|| header::damaged(dir, "it is missing"))?;
+    let header = Header::existing(dir)?;
     let environment = Environment::default();
     header.proves(&Request { dir, setting, encrypt: true, environment: &environment, ring: &keyring::RING, cost: Cost::STANDARD }).map(drop)
 }

@@ -4,13 +4,14 @@
 //! that frees costs a look at each line and not at each who waits.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 
 use crate::access::Caller;
 use crate::broker::choice::Query;
 use crate::broker::select::Grant;
 use crate::broker::{Broker, KeyIx, Moment};
 use crate::id::{KeyName, ModelName, ProviderName, Uid};
+use crate::limits::users::PerUser;
 use crate::protocol::error::{ErrorCode, ErrorReply, Reason};
 use crate::protocol::reply::Role;
 use crate::protocol::request::{KeyRef, Select};
@@ -66,7 +67,7 @@ pub(super) struct Waiting {
     lines: BTreeMap<Kind, VecDeque<Waiter>>,
     kinds: BTreeMap<Ticket, Kind>,
     /// How many wait of each user.
-    of_users: HashMap<Uid, usize>,
+    of_users: PerUser,
     ends: BTreeSet<(Steady, Ticket)>,
     /// Served and not taken yet.
     served: Vec<Served>,
@@ -131,19 +132,14 @@ impl Waiting {
         let until = now.after(request.wait());
         self.ends.insert((until, ticket));
         self.kinds.insert(ticket, kind.clone());
-        *self.of_users.entry(kind.caller).or_default() += 1;
+        self.of_users.add(kind.caller);
         self.lines.entry(kind).or_default().push_back(Waiter { ticket, caller: caller.clone(), request: request.clone(), until });
         ticket
     }
 
     fn leave(&mut self, ticket: Ticket) -> Option<Waiter> {
         let kind = self.kinds.remove(&ticket)?;
-        if let Some(count) = self.of_users.get_mut(&kind.caller) {
-            *count -= 1;
-            if *count == 0 {
-                self.of_users.remove(&kind.caller);
-            }
-        }
+        self.of_users.take(kind.caller);
         let line = self.lines.get_mut(&kind)?;
         let place = line.iter().position(|waiter| waiter.ticket == ticket)?;
         let waiter = line.remove(place)?;
@@ -195,7 +191,7 @@ impl Broker {
         if self.waiting.kinds.len() >= most {
             return Err(ErrorReply::new(ErrorCode::Overloaded, format!("{most} selects wait already: ask again later, without `wait_ms`")));
         }
-        if !is_admin && self.waiting.of_users.get(&caller.uid).is_some_and(|count| *count >= WAITING_OF_CLIENT) {
+        if !is_admin && self.waiting.of_users.of(caller.uid) >= WAITING_OF_CLIENT {
             let message = format!("{WAITING_OF_CLIENT} selects of uid {} wait already: ask again later, without `wait_ms`", caller.uid);
             return Err(ErrorReply::new(ErrorCode::Overloaded, message));
         }

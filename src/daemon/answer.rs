@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::oneshot::error::RecvError;
+use tokio::task::JoinHandle;
 
 use crate::access::{Caller, whole_path};
 use crate::broker::{Broker, Moment, Told};
@@ -168,17 +169,17 @@ pub(crate) fn answer(front: &Arc<Front>, asker: &Asker, op: Op) -> Answer {
 /// What would hold up the thread that serves.
 fn off_thread(shared: &Arc<Shared>, work: impl FnOnce(&Shared) -> Result<Reply, ErrorReply> + Send + 'static) -> Answer {
     let shared = Arc::clone(shared);
-    let work = tokio::task::spawn_blocking(move || work(&shared).unwrap_or_else(Reply::Error));
-    Answer::later(async {
-        work.await.unwrap_or_else(|_| Reply::Error(ErrorReply::new(ErrorCode::Internal, "the request failed in the daemon; its log says why")))
-    })
+    joined(tokio::task::spawn_blocking(move || work(&shared).unwrap_or_else(Reply::Error)))
 }
 
 /// An act that goes on though its caller leaves.
 fn to_the_end(act: impl Future<Output = Reply> + Send + 'static) -> Answer {
-    let act = tokio::spawn(act);
+    joined(tokio::spawn(act))
+}
+
+fn joined(work: JoinHandle<Reply>) -> Answer {
     Answer::later(async {
-        act.await.unwrap_or_else(|_| Reply::Error(ErrorReply::new(ErrorCode::Internal, "the request failed in the daemon; its log says why")))
+        work.await.unwrap_or_else(|_| Reply::Error(ErrorReply::new(ErrorCode::Internal, "the request failed in the daemon; its log says why")))
     })
 }
 

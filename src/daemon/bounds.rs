@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::id::Uid;
+use crate::limits::users::PerUser;
 use crate::protocol::reply::Role;
 use crate::time::Steady;
 
@@ -20,7 +21,7 @@ const TELL_SPAN: Duration = Duration::from_secs(10);
 
 /// Open connections by user.
 #[derive(Debug, Default)]
-pub(crate) struct Connections(Mutex<HashMap<Uid, usize>>);
+pub(crate) struct Connections(Mutex<PerUser>);
 
 impl Connections {
     /// Takes a place, which must be given back; none is left: how many the user may have.
@@ -32,23 +33,16 @@ impl Connections {
             Role::Admin => usize::MAX,
         };
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = open.entry(uid).or_default();
-        if *count >= most {
+        if open.of(uid) >= most {
             return Err(most);
         }
-        *count += 1;
+        open.add(uid);
         Ok(())
     }
 
     /// A connection of the user ended.
     pub(crate) fn give_back(&self, uid: Uid) {
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&uid) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                open.remove(&uid);
-            }
-        }
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take(uid);
     }
 }
 

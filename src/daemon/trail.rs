@@ -40,12 +40,7 @@ pub(crate) fn result_of(result: &Result<(), ErrorReply>) -> String {
 
 /// Puts an act of a caller into the trail and the log.
 pub(crate) fn note(shared: &Shared, asker: &Asker, act: &str, target: Option<String>, result: &Result<(), ErrorReply>) {
-    note_with(shared, asker, act, target, result, None);
-}
-
-/// As [`note`], with a word on how.
-pub(crate) fn note_with(shared: &Shared, asker: &Asker, act: &str, target: Option<String>, result: &Result<(), ErrorReply>, detail: Option<String>) {
-    let entry = Entry { detail, ..entry(shared, asker, act, target, result) };
+    let entry = entry(shared, asker, act, target, result);
     keep(shared, &entry);
     tell(shared, &entry);
 }

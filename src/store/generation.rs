@@ -179,7 +179,7 @@ impl Store {
         let changed = difference(&next.rows, &now);
         tell(&next.apply(&self.vault, &changed)?);
         let journal = next.seal_off(self.segment)?;
-        let header = Header::read(&self.home)?.ok_or_else(|| OpenError::Damaged { path: self.home.join("header"), what: "it is missing" })?;
+        let header = Header::existing(&self.home)?;
         switch(header, &self.home, &next.vault, next.number)?;
         self.dir = next.dir;
         self.vault = Arc::clone(&next.vault);
@@ -222,7 +222,7 @@ impl Store {
 /// # Errors
 /// The disk failed; the store is as it was.
 pub(crate) fn replace(home: &Path, vault: &Arc<Vault>, records: Vec<Record>, events: &[u8], segment: u64) -> Result<(), OpenError> {
-    let header = Header::read(home)?.ok_or_else(|| OpenError::Damaged { path: home.join("header"), what: "it is missing" })?;
+    let header = Header::existing(home)?;
     let mut next = Next::begin(home, after(home, header.generation)?, Arc::clone(vault), Rows::new())?;
     next.fill(records)?;
     next.seal_off(segment)?.append(Kind::Events, events)?;

@@ -129,7 +129,7 @@ pub(super) fn locked(dir: &Path) -> Result<File, OpenError> {
 
 pub(super) fn open_again(dir: &Path, vault: Arc<Vault>, source: MasterSource, scale: Scale) -> Result<Opened, OpenError> {
     let lock = locked(dir)?;
-    let header = Header::read(dir)?.ok_or_else(|| OpenError::Damaged { path: dir.join("header"), what: "it is missing" })?;
+    let header = Header::existing(dir)?;
     load_with(&Files::of(dir, header.generation), vault, source, Vec::new(), lock, scale)
 }
 

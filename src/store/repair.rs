@@ -113,7 +113,7 @@ fn save(home: &Path, generation: u32, vault: &Arc<Vault>, scale: Scale) -> Resul
         journal.append(super::frame::Kind::Events, bytes)?;
     }
     drop((journal, next));
-    let header = Header::read(home)?.ok_or_else(|| OpenError::Damaged { path: home.join("header"), what: "it is missing" })?;
+    let header = Header::existing(home)?;
     let damaged = home.join(format!("damaged-{generation}"));
     set_aside(home, &files, &damaged, generation).map_err(|cause| OpenError::Io { path: damaged.clone(), cause })?;
     switch(header, home, vault, number)?;

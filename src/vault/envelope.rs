@@ -93,7 +93,7 @@ pub(crate) fn seal(
 
 /// Slots whose secret somebody may have when the machine is lost.
 fn known_slots(dir: &std::path::Path) -> Result<Vec<Slot>, VaultError> {
-    let header = Header::read(dir)?.ok_or_else(|| super::header::damaged(dir, "it is missing"))?;
+    let header = Header::existing(dir)?;
     let slots = match header.root {
         Root::Bare { .. } => Vec::new(),
         Root::Wrapped { slots, .. } => slots.into_iter().filter(|slot| !slot.source.holds_one()).collect(),

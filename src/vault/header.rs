@@ -153,6 +153,11 @@ impl Header {
         }
     }
 
+    /// The header of the store in a directory, which has one.
+    pub(crate) fn existing(dir: &Path) -> Result<Self, VaultError> {
+        Self::read(dir)?.ok_or_else(|| damaged(dir, "it is missing"))
+    }
+
     /// Makes the header of a new store, and its keys. It is not ready yet.
     pub(crate) fn create(request: &Request<'_>) -> Result<(Self, Unlocked), VaultError> {
         let store = StoreId(cipher::random()?);

@@ -174,7 +174,7 @@ impl<'a> Slots<'a> {
     /// The old password opens no slot, the new one is none, or it can't be kept; nothing was changed then.
     pub fn change_password(&self, old: &str, new: &str) -> Result<MasterSource, VaultError> {
         let new = checked(new)?;
-        let header = self.header()?;
+        let header = Header::existing(self.dir)?;
         let setting = MasterSetting::Password(Zeroizing::new(old.to_owned()));
         let environment = Environment::default();
         let opened_by = header.proves(&Request {
@@ -201,7 +201,7 @@ impl<'a> Slots<'a> {
 
     /// Adds a slot, and puts its secret where it belongs. From then on both open the store.
     fn put(&self, source: MasterSource, secret: &str) -> Result<u32, VaultError> {
-        let header = self.header()?;
+        let header = Header::existing(self.dir)?;
         let Root::Wrapped { slots, .. } = &header.root else { return Err(SlotError::Bare.into()) };
         if slots.len() >= SLOTS_MAX {
             return Err(SlotError::TooMany.into());
@@ -216,7 +216,7 @@ impl<'a> Slots<'a> {
         match master::keep(source, secret, self.dir, store, self.ring) {
             Ok(()) => Ok(number),
             // Both open the store then; the one that is not there leaves when the other one has opened it.
-            Err(NotKept::Unsure(why)) if self.header()?.root.sources().iter().filter(|other| **other == source).count() > 1 => Err(why),
+            Err(NotKept::Unsure(why)) if Header::existing(self.dir)?.root.sources().iter().filter(|other| **other == source).count() > 1 => Err(why),
             Err(NotKept::Untouched(why) | NotKept::Unsure(why)) => {
                 self.remove(number)?;
                 Err(why)
@@ -224,13 +224,9 @@ impl<'a> Slots<'a> {
         }
     }
 
-    fn header(&self) -> Result<Header, VaultError> {
-        Header::read(self.dir)?.ok_or_else(|| super::header::damaged(self.dir, "it is missing"))
-    }
-
     /// Replaces the header by one with changed slots; then the secrets of those that left are taken out of their places.
     fn change(&self, change: impl FnOnce(&mut Vec<Slot>) -> Result<(), SlotError>) -> Result<(), VaultError> {
-        let mut header = self.header()?;
+        let mut header = Header::existing(self.dir)?;
         let gone = header.root.change(change)?;
         let there = header.root.sources();
         header.write(self.dir)?;

@@ -11,6 +11,7 @@ use super::add;
 use crate::ctl::console::{Console, Form};
 use crate::ctl::daemon::Link;
 use crate::ctl::failure::Failure;
+use crate::protocol::bytes::hex;
 use crate::protocol::request::{Op, SlotAdd, SlotRemove, SlotSource};
 use crate::secret::Password;
 
@@ -45,11 +46,7 @@ pub(super) fn seal(console: &mut Console<'_>, link: &Link, file: &Path) -> Resul
 fn fresh() -> io::Result<Zeroizing<String>> {
     let mut bytes = Zeroizing::new([0_u8; 32]);
     File::open("/dev/urandom")?.read_exact(bytes.as_mut_slice())?;
-    let mut text = Zeroizing::new(String::with_capacity(64));
-    for byte in bytes.iter() {
-        text.extend([byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or_default()));
-    }
-    Ok(text)
+    Ok(Zeroizing::new(hex(bytes.as_slice())))
 }
 
 fn systemd_creds(secret: &str, what: &str) -> Result<Vec<u8>, Failure> {

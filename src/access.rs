@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::endpoint::listen::{Audience, Peer};
-use crate::id::{ProviderName, Uid};
+use crate::id::{ProviderName, Uid, UnitName};
 use crate::limits::Limits;
 use crate::policy::{AccessPolicy, ClientRule, Who};
 use crate::protocol::reply::Role;
@@ -73,6 +73,8 @@ pub struct Grants {
 pub struct Caller {
     /// Its user id, from the kernel.
     pub uid: Uid,
+    /// The system's unit that its process is in, where it is in one and the kernel says so.
+    pub unit: Option<UnitName>,
     /// What it may do.
     pub role: Role,
     /// The rule that made it so.
@@ -127,11 +129,11 @@ impl Access {
         }
     }
 
-    /// What a process may do.
+    /// What a process may do. In which unit it is, whoever asks adds: finding that may take a look at the disk.
     #[must_use]
     pub fn admit(&self, peer: &Peer) -> Caller {
         let uid = peer.uid;
-        let admin = |rule: &str| Caller { uid, role: Role::Admin, grants: Grants::whole(rule) };
+        let admin = |rule: &str| Caller { uid, unit: None, role: Role::Admin, grants: Grants::whole(rule) };
         match self.served {
             Served::Connected => return admin("whoever can open the pipe"),
             Served::Own(own) if uid == own => return admin("the daemon's own user"),
@@ -144,10 +146,10 @@ impl Access {
         if self.admin_groups.iter().any(|group| peer.is_in(*group)) {
             return admin("access.admins.groups");
         }
-        let nobody = |why: &str| Caller { uid, role: Role::None, grants: Grants::whole(why) };
+        let nobody = |why: &str| Caller { uid, unit: None, role: Role::None, grants: Grants::whole(why) };
         for client in &self.clients {
             match client.fits(peer) {
-                Fit::Yes => return Caller { uid, role: Role::Client, grants: Arc::clone(&client.grants) },
+                Fit::Yes => return Caller { uid, unit: None, role: Role::Client, grants: Arc::clone(&client.grants) },
                 Fit::No => {}
                 // A rule that may be meant for it must not be passed over for a wider one.
                 Fit::Unknown => return nobody("the kernel does not say in which unit it is, and a rule asks for one"),
@@ -246,9 +248,17 @@ impl Caller {
 const fn needed(op: &Op) -> Role {
     match op {
         Op::Whoami => Role::None,
-        Op::Select(_) | Op::Explain(_) | Op::Report(_) | Op::Renew(_) | Op::Record(_) | Op::Status | Op::Keys(_) | Op::Statistics(_) | Op::Health => {
-            Role::Client
-        }
+        Op::Select(_)
+        | Op::Explain(_)
+        | Op::Report(_)
+        | Op::Renew(_)
+        | Op::Record(_)
+        | Op::Status
+        | Op::Keys(_)
+        | Op::Statistics(_)
+        | Op::Health
+        | Op::Subscribe(_)
+        | Op::Alerts => Role::Client,
         Op::Lock
         | Op::Unlock(_)
         | Op::ChangePassword(_)
@@ -257,6 +267,7 @@ const fn needed(op: &Op) -> Role {
         | Op::SlotRemove(_)
         | Op::Audit(_)
         | Op::Rekey
+        | Op::AlertTest
         | Op::Export
         | Op::Backup(_)
         | Op::BackupPart(_)

@@ -34,7 +34,7 @@ use crate::health::breaker::Breaker;
 use crate::health::left::ProviderLimits;
 use crate::health::reach::Reach;
 use crate::health::{KeyHealth, Trial};
-use crate::id::{AccountName, KeyId, ModelName, ProviderName, Uid};
+use crate::id::{AccountName, KeyId, ModelName, Origin, ProviderName, Uid};
 use crate::lease::Leases;
 use crate::limits::{Limits, Meter};
 use crate::policy::{KeyPolicy, Policy, ProviderPolicy};
@@ -43,6 +43,7 @@ use crate::rotation::round_robin::Schedule;
 use crate::session::Sessions;
 use crate::time::{Now, Steady, Timestamp};
 use crate::usage::Ledger;
+use crate::usage::units::Numbered;
 
 pub use crate::broker::records::{Change, DamagedRecord, Record, Shelf};
 pub use crate::broker::select::{Grant, Selected};
@@ -156,6 +157,7 @@ const fn frees(event: &Event) -> bool {
         | Event::Granted(_)
         | Event::Adopted(_)
         | Event::Renewed { .. }
+        | Event::Unit { .. }
         | Event::Alerted { .. }
         | Event::Session { .. } => false,
         Event::SecretKept { .. } | Event::SecretErased { .. } | Event::Recorded(_) | Event::Audited(_) => false,
@@ -405,9 +407,23 @@ impl Broker {
         }
     }
 
+    /// Whose request it is, as it is kept; the caller's unit gets a number where it has none.
+    fn origin(&mut self, caller: &Caller) -> Origin {
+        let Some(name) = &caller.unit else { return caller.uid.into() };
+        let unit = match self.ledger.units().number(name) {
+            Numbered::Known(number) => number,
+            Numbered::Next(number) => {
+                self.emit(Event::Unit { number, name: name.clone() });
+                number
+            }
+            Numbered::Full => 0,
+        };
+        Origin { uid: caller.uid, unit }
+    }
+
     /// The caller's request was let in.
     fn may_settle(caller: &Caller, lease: &Granted) -> bool {
-        caller.may_settle(lease.caller)
+        caller.may_settle(lease.caller.uid)
     }
 
     /// How long a lease lasts.

@@ -18,6 +18,7 @@ mod journal;
 mod leasing;
 mod locking;
 mod logging;
+mod news;
 mod observe;
 #[cfg(unix)]
 mod password;

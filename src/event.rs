@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::health::KeyHealth;
 use crate::health::account::AccountHealth;
-use crate::id::{AccountName, KeyId, KeyName, ModelName, ProviderName, SessionName, Uid};
+use crate::id::{AccountName, KeyId, KeyName, ModelName, Origin, ProviderName, SessionName, Uid, UnitName};
 use crate::money::Usd;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::strategy::Strategy;
@@ -99,6 +99,13 @@ pub enum Event {
     },
     /// An entry of the audit trail, as the trail encodes it.
     Audited(Vec<u8>),
+    /// A systemd unit got a number.
+    Unit {
+        /// The number, from 1.
+        number: u32,
+        /// The unit.
+        name: UnitName,
+    },
 }
 
 /// A session: a conversation of one caller with one provider.
@@ -147,8 +154,8 @@ pub struct Granted {
     pub number: u64,
     /// The key.
     pub key: KeyId,
-    /// Who may report it.
-    pub caller: Uid,
+    /// Who may report it, and where it was.
+    pub caller: Origin,
     /// The model it was selected for.
     pub model: Option<ModelName>,
     /// What is reserved for it.
@@ -202,8 +209,8 @@ pub struct Settled {
 pub struct Recorded {
     /// The key.
     pub key: KeyId,
-    /// Who recorded it.
-    pub caller: Uid,
+    /// Who recorded it, and where.
+    pub caller: Origin,
     /// What came of it.
     pub outcome: Outcome,
     /// The model that answered.

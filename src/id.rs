@@ -182,6 +182,10 @@ name! {
     SessionName, parse_visible
 }
 name! {
+    /// The name of a systemd unit: 1 to 256 visible ASCII characters.
+    UnitName, parse_visible
+}
+name! {
     /// The token of a lease: `gl_` and base64url text; only its daemon can read what it seals.
     LeaseId, parse_lease
 }
@@ -233,6 +237,37 @@ impl fmt::Display for Uid {
     }
 }
 
+/// Whose process makes a request: its user, and the systemd unit that it is in, by the number that the store gives units; 0
+/// stands for none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Origin {
+    /// The user.
+    pub uid: Uid,
+    /// The number of the unit.
+    pub unit: u32,
+}
+
+impl From<Uid> for Origin {
+    fn from(uid: Uid) -> Self {
+        Self { uid, unit: 0 }
+    }
+}
+
+/// As one number, so that one without a unit is stored as a user id is.
+impl Serialize for Origin {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(u64::from(self.unit) << 32 | u64::from(self.uid.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Origin {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let packed = u64::deserialize(deserializer)?;
+        let [low, high] = [packed & u64::from(u32::MAX), packed >> 32].map(|half| u32::try_from(half).unwrap_or(0));
+        Ok(Self { uid: Uid(low), unit: high })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,6 +289,19 @@ mod tests {
         assert!("gl_Ab-9_".parse::<LeaseId>().is_ok());
         assert_eq!("sk-abc".parse::<LeaseId>(), Err(InvalidName::NotALease));
         assert!("gl_a b".parse::<LeaseId>().is_err());
+    }
+
+    #[test]
+    fn an_origin_without_a_unit_is_stored_as_its_user_id() {
+        let standard = bincode::config::standard();
+        for uid in [0, 250, 1000, 70_000, u32::MAX] {
+            let bytes = bincode::serde::encode_to_vec(Uid(uid), standard).unwrap();
+            let (read, _): (Origin, usize) = bincode::serde::decode_from_slice(&bytes, standard).unwrap();
+            assert_eq!(read, Origin::from(Uid(uid)));
+            let whole = Origin { uid: Uid(uid), unit: 7 };
+            let bytes = bincode::serde::encode_to_vec(whole, standard).unwrap();
+            assert_eq!(bincode::serde::decode_from_slice::<Origin, _>(&bytes, standard).unwrap().0, whole);
+        }
     }
 
     #[test]

@@ -172,7 +172,7 @@ impl Leases {
     fn close(&mut self, number: u64) -> Option<Granted> {
         let lease = self.open.remove(&number)?;
         self.deadlines.remove(&(lease.expires, number));
-        self.of_users.take(lease.caller);
+        self.of_users.take(lease.caller.uid);
         Some(lease)
     }
 
@@ -240,7 +240,7 @@ impl Leases {
     pub fn load_open(&mut self, lease: Granted) {
         self.close(lease.number);
         self.deadlines.insert((lease.expires, lease.number));
-        self.of_users.add(lease.caller);
+        self.of_users.add(lease.caller.uid);
         self.open.insert(lease.number, lease);
     }
 
@@ -298,7 +298,7 @@ mod tests {
         Granted {
             number,
             key: "openai/a".parse().unwrap(),
-            caller: Uid(1),
+            caller: Uid(1).into(),
             model: None,
             estimate: Usd::ZERO,
             at: now(0),

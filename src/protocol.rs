@@ -4,11 +4,13 @@
 //! snake_case; money is [`Usd`](crate::money::Usd); times are [`Timestamp`](crate::time::Timestamp); no field is left
 //! out of a reply, null stands for none. In requests optional fields may be left out of JSON; unknown ones are an error.
 
+pub mod alert;
 pub mod bytes;
 pub mod error;
 pub mod explanation;
 pub mod frame;
 pub mod json;
+pub mod live;
 pub mod outcome;
 pub mod provider;
 pub mod reply;

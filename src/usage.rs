@@ -1,17 +1,20 @@
 //! The ledger: usage by hour, key, model and caller; folds what was settled and answers questions.
 
+pub mod units;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::event::Usage;
-use crate::id::{KeyId, ModelName, ProviderName, Uid};
+use crate::id::{KeyId, ModelName, Origin, ProviderName, Uid, UnitName};
 use crate::money::Usd;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::{Statistics, UsageRow};
 use crate::protocol::request::{self, Bucket, Split};
 use crate::time::{Day, Timestamp};
+use crate::usage::units::Units;
 
 /// Days that the ledger keeps.
 const KEPT_DAYS: i32 = 400;
@@ -34,7 +37,7 @@ pub struct TooManyRows;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Place {
     model: Option<ModelName>,
-    caller: Uid,
+    caller: Origin,
 }
 
 /// Sums of one row.
@@ -66,8 +69,8 @@ pub struct Entry<'a> {
     pub key: &'a KeyId,
     /// The model that answered.
     pub model: Option<&'a ModelName>,
-    /// Who made the request.
-    pub caller: Uid,
+    /// Who made the request, and where.
+    pub caller: Origin,
     /// What came of it.
     pub outcome: Outcome,
     /// What it used.
@@ -81,6 +84,7 @@ pub struct Entry<'a> {
 pub struct Ledger {
     pages: BTreeMap<Page, Arc<DayUsage>>,
     changed: BTreeSet<Page>,
+    units: Arc<Units>,
 }
 
 impl Totals {
@@ -121,7 +125,7 @@ impl Totals {
 impl DayUsage {
     /// The place of a model and caller; past [`PLACES_MAX`] new models share one, so that no caller makes a page grow
     /// without bound.
-    fn place(&self, model: Option<&ModelName>, caller: Uid) -> Place {
+    fn place(&self, model: Option<&ModelName>, caller: Origin) -> Place {
         let place = Place { model: model.cloned(), caller };
         if self.hours.len() < PLACES_MAX || self.hours.contains_key(&place) {
             return place;
@@ -140,7 +144,7 @@ fn hour_of(at: Timestamp) -> u8 {
 }
 
 impl Ledger {
-    fn row(&mut self, key: &KeyId, model: Option<&ModelName>, caller: Uid, at: Timestamp) -> &mut Totals {
+    fn row(&mut self, key: &KeyId, model: Option<&ModelName>, caller: Origin, at: Timestamp) -> &mut Totals {
         let page = (at.day(), key.clone());
         self.changed.insert(page.clone());
         let page = Arc::make_mut(self.pages.entry(page).or_default());
@@ -154,7 +158,7 @@ impl Ledger {
     }
 
     /// Takes back a lease that was booked with its estimate, and as [`Outcome::Ok`], at `at`.
-    pub fn take_back(&mut self, key: &KeyId, model: Option<&ModelName>, caller: Uid, estimate: Usd, at: Timestamp) {
+    pub fn take_back(&mut self, key: &KeyId, model: Option<&ModelName>, caller: Origin, estimate: Usd, at: Timestamp) {
         self.row(key, model, caller, at).take_back(estimate);
     }
 
@@ -184,7 +188,7 @@ impl Ledger {
                 if rows.len() >= ROWS_MAX && !rows.contains_key(&group) {
                     return Err(TooManyRows);
                 }
-                let row = rows.entry(group).or_insert_with_key(Group::row);
+                let row = rows.entry(group).or_insert_with_key(|group| group.row(|unit| self.units.name(unit).cloned()));
                 totals.add_to(row);
             }
         }
@@ -231,6 +235,17 @@ impl Ledger {
         self.changed.extend(self.pages.keys().cloned());
     }
 
+    /// The units that callers were in.
+    #[must_use]
+    pub const fn units(&self) -> &Arc<Units> {
+        &self.units
+    }
+
+    /// Gives a unit its number.
+    pub fn put_unit(&mut self, number: u32, name: UnitName) {
+        Arc::make_mut(&mut self.units).put(number, name);
+    }
+
     /// Takes up a page that was kept.
     pub fn load(&mut self, page: Page, usage: DayUsage) {
         self.pages.insert(page, Arc::new(usage));
@@ -245,6 +260,7 @@ struct Group {
     provider: Option<crate::id::ProviderName>,
     model: Option<ModelName>,
     caller: Option<Uid>,
+    unit: Option<u32>,
 }
 
 impl Group {
@@ -254,16 +270,18 @@ impl Group {
             key: by.contains(&Split::Key).then(|| key.clone()),
             provider: by.contains(&Split::Provider).then(|| key.provider.clone()),
             model: place.model.clone().filter(|_| by.contains(&Split::Model)),
-            caller: by.contains(&Split::Caller).then_some(place.caller),
+            caller: by.contains(&Split::Caller).then_some(place.caller.uid),
+            unit: by.contains(&Split::Unit).then_some(place.caller.unit),
         }
     }
 
-    fn row(&self) -> UsageRow {
+    fn row(&self, unit: impl Fn(u32) -> Option<UnitName>) -> UsageRow {
         UsageRow {
             provider: self.provider.clone().or_else(|| self.key.as_ref().map(|key| key.provider.clone())),
             key_name: self.key.as_ref().map(|key| key.key.clone()),
             model: self.model.clone(),
             caller: self.caller,
+            unit: self.unit.and_then(unit),
             bucket: self.bucket,
             ..UsageRow::default()
         }
@@ -277,7 +295,7 @@ mod tests {
     fn book(ledger: &mut Ledger, key: &str, model: &str, caller: u32, at: &str, outcome: Outcome) {
         let model: ModelName = model.parse().unwrap();
         let usage = Usage { input_tokens: 10, output_tokens: 5, cached_tokens: 1, cost: Usd::from_nanos(100), unpriced: false };
-        ledger.book(&Entry { key: &key.parse().unwrap(), model: Some(&model), caller: Uid(caller), outcome, usage, at: at.parse().unwrap() });
+        ledger.book(&Entry { key: &key.parse().unwrap(), model: Some(&model), caller: Uid(caller).into(), outcome, usage, at: at.parse().unwrap() });
     }
 
     fn sample() -> Ledger {
@@ -321,8 +339,8 @@ mod tests {
         let usage = Usage { cost: Usd::from_nanos(70), ..Usage::default() };
         let at: Timestamp = "2026-01-03T00:00:00Z".parse().unwrap();
         let before = ledger.answer(&request::Statistics::default(), &|_| true).unwrap();
-        ledger.book(&Entry { key: &key, model: None, caller: Uid(1), outcome: Outcome::Ok, usage, at });
-        ledger.take_back(&key, None, Uid(1), Usd::from_nanos(70), at);
+        ledger.book(&Entry { key: &key, model: None, caller: Uid(1).into(), outcome: Outcome::Ok, usage, at });
+        ledger.take_back(&key, None, Uid(1).into(), Usd::from_nanos(70), at);
         assert_eq!(ledger.answer(&request::Statistics::default(), &|_| true).unwrap(), before);
     }
 
@@ -352,7 +370,7 @@ mod tests {
         assert_eq!(by_model.rows.len(), PLACES_MAX + 1);
         assert_eq!(by_model.total.requests, 1000);
         let late: ModelName = "model-999".parse().unwrap();
-        ledger.take_back(&"openai/a".parse().unwrap(), Some(&late), Uid(1), Usd::ZERO, "2026-01-01T10:30:00Z".parse().unwrap());
+        ledger.take_back(&"openai/a".parse().unwrap(), Some(&late), Uid(1).into(), Usd::ZERO, "2026-01-01T10:30:00Z".parse().unwrap());
         assert_eq!(ledger.answer(&request::Statistics::default(), &|_| true).unwrap().total.requests, 999);
     }
 
@@ -367,7 +385,7 @@ mod tests {
         for hour in 0..365_u64 * 24 {
             let at = start.after(std::time::Duration::from_secs(hour * 3600));
             for (caller, outcome) in [(1000, Outcome::Ok), (1000, Outcome::RateLimited), (1001, Outcome::Ok)] {
-                ledger.book(&Entry { key: &key, model: Some(&model), caller: Uid(caller), outcome, usage, at });
+                ledger.book(&Entry { key: &key, model: Some(&model), caller: Uid(caller).into(), outcome, usage, at });
             }
         }
         let pages = ledger.take_changed();

@@ -29,7 +29,7 @@ pub(crate) fn record() -> Result<Vec<u8>, Failure> {
     let lease = Granted {
         number: 100_000,
         key,
-        caller: Uid(1000),
+        caller: Uid(1000).into(),
         model: model.clone(),
         estimate: Usd::ZERO,
         at,

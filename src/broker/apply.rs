@@ -23,7 +23,7 @@ impl Broker {
                 let key = self.key_ix(&lease.key);
                 self.keys[key].meter.adopt(lease.estimate);
                 self.global.adopt(lease.estimate);
-                self.caller(lease.caller).adopt(lease.estimate);
+                self.caller(lease.caller.uid).adopt(lease.estimate);
                 self.leases.load_open(lease.clone());
                 self.touch(key);
                 self.dirty.leases.push(lease.number);
@@ -36,7 +36,7 @@ impl Broker {
             Event::Expired { number, at } => self.apply_expired(*number, *at),
             Event::Recorded(recorded) => {
                 let key = self.key_ix(&recorded.key);
-                self.charge(key, recorded.caller, recorded.usage.cost, recorded.at.wall.day());
+                self.charge(key, recorded.caller.uid, recorded.usage.cost, recorded.at.wall.day());
                 let entry = Entry {
                     key: &recorded.key,
                     model: recorded.model.as_ref(),
@@ -60,6 +60,10 @@ impl Broker {
             Event::AccountLearned { key, account } => self.learn_account(key, Some(account.clone())),
             Event::AccountForgotten { key } => self.learn_account(key, None),
             Event::Audited(_) => {}
+            Event::Unit { number, name } => {
+                self.ledger.put_unit(*number, name.clone());
+                self.dirty.units.insert(*number);
+            }
             Event::Alerted { key, at } => match key.as_ref().map(|key| self.key_ix(key)) {
                 Some(key) => {
                     self.keys[key].meter.alerted(at.wall.day());
@@ -119,7 +123,7 @@ impl Broker {
             self.begin_trial(key, lease);
         }
         self.global.grant(lease.estimate, lease.at.steady);
-        self.caller(lease.caller).grant(lease.estimate, lease.at.steady);
+        self.caller(lease.caller.uid).grant(lease.estimate, lease.at.steady);
         self.leases.grant(lease.clone());
         if lease.in_turn
             && let Some(provider) = self.providers.get_mut(&lease.key.provider)
@@ -139,13 +143,13 @@ impl Broker {
             let day = lease.at.wall.day();
             self.keys[key].meter.refund(lease.estimate, day);
             self.global.refund(lease.estimate, day);
-            self.caller(lease.caller).refund(lease.estimate, day);
+            self.caller(lease.caller.uid).refund(lease.estimate, day);
             self.ledger.take_back(&lease.key, lease.model.as_ref(), lease.caller, lease.estimate, expired.charged);
         }
         if self.leases.settle(lease.number, settled.at.steady).is_some() {
             self.keys[key].meter.release(lease.estimate);
             self.global.release(lease.estimate);
-            self.caller(lease.caller).release(lease.estimate);
+            self.caller(lease.caller.uid).release(lease.estimate);
         }
         self.end_trial(key, lease.number);
         self.dirty.leases.push(lease.number);
@@ -153,7 +157,7 @@ impl Broker {
         if settled.outcome == Outcome::Cancelled {
             self.keys[key].meter.give_back(lease.at.steady);
             self.global.give_back(lease.at.steady);
-            self.caller(lease.caller).give_back(lease.at.steady);
+            self.caller(lease.caller.uid).give_back(lease.at.steady);
             return;
         }
         if settled.outcome == Outcome::Ok {
@@ -162,7 +166,7 @@ impl Broker {
         if let Some(provider) = self.providers.get_mut(&lease.key.provider) {
             provider.breaker.note(settled.outcome, settled.at.steady);
         }
-        self.charge(key, lease.caller, settled.usage.cost, lease.at.wall.day());
+        self.charge(key, lease.caller.uid, settled.usage.cost, lease.at.wall.day());
         let entry = Entry {
             key: &lease.key,
             model: settled.model.as_ref(),
@@ -182,10 +186,10 @@ impl Broker {
         let key = self.key_ix(&lease.key);
         self.keys[key].meter.release(lease.estimate);
         self.global.release(lease.estimate);
-        self.caller(lease.caller).release(lease.estimate);
+        self.caller(lease.caller.uid).release(lease.estimate);
         self.end_trial(key, number);
         let usage = Usage { cost: lease.estimate, ..Usage::default() };
-        self.charge(key, lease.caller, usage.cost, lease.at.wall.day());
+        self.charge(key, lease.caller.uid, usage.cost, lease.at.wall.day());
         self.ledger.book(&Entry { key: &lease.key, model: lease.model.as_ref(), caller: lease.caller, outcome: Outcome::Ok, usage, at: at.wall });
         self.dirty.leases.push(number);
     }

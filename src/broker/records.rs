@@ -76,6 +76,7 @@ pub(super) struct Dirty {
     pub(super) stored: HashSet<u64>,
     pub(super) providers: BTreeSet<ProviderName>,
     pub(super) sessions: BTreeSet<SessionId>,
+    pub(super) units: BTreeSet<u32>,
     pub(super) global: bool,
 }
 
@@ -154,6 +155,9 @@ impl Broker {
         for session in &dirty.sessions {
             put(Shelf::States, session_key(session), self.sessions.held(session).and_then(encode));
         }
+        for (number, name) in dirty.units.iter().filter_map(|number| Some((number, self.ledger.units().name(*number)?))) {
+            put(Shelf::States, named('u', number), encode(name));
+        }
         if !dirty.leases.is_empty() || dirty.global {
             put(Shelf::Leases, BOOK.to_vec(), encode(&self.leases.book()));
         }
@@ -193,6 +197,7 @@ impl Broker {
         self.dirty.stored = self.dirty.leases.iter().copied().collect();
         self.dirty.providers.extend(self.providers.keys().cloned());
         self.dirty.sessions.extend(self.sessions.all().cloned());
+        self.dirty.units.extend(self.ledger.units().numbers());
         self.dirty.global = true;
         self.leases.settled().all_changed();
         self.ledger.all_changed();
@@ -313,6 +318,10 @@ impl Broker {
             b'c' => {
                 let session = text(name).and_then(session_id).ok_or(damaged)?;
                 self.dirty.sessions.extend(self.sessions.put(session, decode(record)?));
+            }
+            b'u' => {
+                let number = text(name).and_then(|text| text.parse().ok()).ok_or(damaged)?;
+                self.ledger.put_unit(number, decode(record)?);
             }
             b'p' => {
                 let provider: ProviderName = text(name).and_then(|text| text.parse().ok()).ok_or(damaged)?;

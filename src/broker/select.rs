@@ -6,6 +6,7 @@ use crate::broker::waiting::Ticket;
 use crate::broker::{Broker, KeyIx, Moment};
 use crate::event::{Ahead, Event, Granted, SessionId};
 use crate::health::breaker::Standing;
+use crate::id::Origin;
 use crate::limits::{Limits, Meter};
 use crate::money::Usd;
 use crate::protocol::error::{ErrorCode, ErrorReply, KeyRefusal};
@@ -99,7 +100,8 @@ impl Broker {
         if moment.stalled && (choice.trial || self.needs_store(choice.key, caller, choice.estimate)) {
             return Err(ErrorReply::new(ErrorCode::Internal, "the store can't be written, and it must hear of this lease first"));
         }
-        let lease = self.lease_of(&choice, caller, request, moment.now);
+        let origin = self.origin(caller);
+        let lease = self.lease_of(&choice, origin, request, moment.now);
         let grant = self.grant(choice.key, caller, lease);
         if let Some(provider) = self.providers.get_mut(&grant.lease.key.provider)
             && matches!(provider.breaker.standing(moment.now.steady), Standing::HalfOpen(trial) if self.leases.is_none_open(trial))
@@ -115,7 +117,7 @@ impl Broker {
         Ok(grant)
     }
 
-    fn lease_of(&self, choice: &Choice, caller: &Caller, request: &Select, now: Now) -> Granted {
+    fn lease_of(&self, choice: &Choice, caller: Origin, request: &Select, now: Now) -> Granted {
         let id = self.keys[choice.key].id.clone();
         Granted {
             strategy: choice.strategy,
@@ -123,7 +125,7 @@ impl Broker {
             number: self.leases.next_number(),
             model: choice.model.clone(),
             key: id,
-            caller: caller.uid,
+            caller,
             estimate: choice.estimate,
             at: now,
             expires: now.steady.after(self.policy.lease_ttl),

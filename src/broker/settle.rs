@@ -175,7 +175,8 @@ impl Broker {
         let told = Told::recorded(record)?;
         let usage = self.usage(&id, &told, told.model.as_ref());
         let outcome = told.outcome;
-        self.emit(Event::Recorded(Recorded { key: id, caller: caller.uid, outcome, model: record.model.clone(), usage, at: moment.now }));
+        let origin = self.origin(caller);
+        self.emit(Event::Recorded(Recorded { key: id, caller: origin, outcome, model: record.model.clone(), usage, at: moment.now }));
         self.reports += 1;
         self.raise_key_alert(key, moment.now);
         self.raise_global_alert(moment.now);

@@ -1,17 +1,21 @@
 //! What people and programs are shown of the state.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::access::Caller;
 use crate::broker::{Broker, KeyIx, ProviderEntry};
+use crate::event::Granted;
 use crate::health::left::LastSaid;
 use crate::id::{KeyId, KeyName, ProviderName};
+use crate::lease::Standing;
 use crate::limits::Meter;
 use crate::money::Usd;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::reply::{GlobalStatus, KeyHealth, KeyRow, KeyState, ProviderLeft, ProviderStatus};
 use crate::time::{Now, Steady};
 use crate::usage::Ledger;
+use crate::usage::units::Units;
 
 impl Broker {
     /// The key's state, until when at most, and why.
@@ -224,6 +228,18 @@ impl Broker {
     #[must_use]
     pub fn ledger(&self) -> Ledger {
         self.ledger.clone()
+    }
+
+    /// The units that callers were in.
+    #[must_use]
+    pub fn units(&self) -> Arc<Units> {
+        Arc::clone(self.ledger.units())
+    }
+
+    /// The lease of that number, if it ran out and may still be reported.
+    #[must_use]
+    pub fn ran_out(&self, number: u64) -> Option<Granted> {
+        if let Standing::Expired(expired) = self.leases.standing(number) { Some(expired.lease) } else { None }
     }
 
     /// The number of the next lease.

@@ -200,6 +200,7 @@ mod tests {
             key_name: Some(key.parse().unwrap()),
             model: Some(model.parse().unwrap()),
             caller: Some(Uid(1000)),
+            unit: None,
             bucket: Some("2026-01-31T13:00:00Z".parse().unwrap()),
             requests: 120,
             input_tokens: 123_456,

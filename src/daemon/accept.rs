@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::access::Caller;
 use crate::daemon::answer::Asker;
 use crate::daemon::connection::Connection;
 use crate::daemon::front::Front;
@@ -97,7 +98,8 @@ fn is_the_callers(why: &io::Error) -> bool {
 }
 
 async fn serve(front: Arc<Front>, stream: Stream, peer: Peer, most: u64, phase: watch::Receiver<Phase>) {
-    let asker = Asker { caller: front.serving().live().access.admit(&peer), peer: Arc::new(peer), unit: Arc::default() };
+    let caller = Caller { unit: front.desk.services.of(&peer), ..front.serving().live().access.admit(&peer) };
+    let asker = Asker { caller, peer: Arc::new(peer), unit: Arc::default() };
     let (uid, place) = (asker.caller.uid, front.desk.of_users.take(asker.caller.uid, asker.caller.role));
     // The last places are for admins, and for the daemon's own look at itself.
     let kept = if asker.caller.role == Role::Admin { 0 } else { KEPT_FOR_ADMINS.min(most / 2) };

@@ -14,6 +14,7 @@ use crate::catalogue;
 use crate::config;
 use crate::daemon::front::Front;
 use crate::daemon::leasing::Held;
+use crate::daemon::news::Subscription;
 use crate::daemon::state::{Durable, Shared, TICK_AWAITED};
 use crate::daemon::{admin, checker, copies, leasing, locking, status, trail};
 use crate::endpoint::listen::{Cgroup, Peer};
@@ -37,6 +38,8 @@ pub(crate) enum Answer {
     Durable(Reply, Durable),
     /// It takes its time.
     Later(Pin<Box<dyn Future<Output = Handed> + Send>>),
+    /// There is one for each thing that happens.
+    Stream(Box<Subscription>),
 }
 
 /// An answer that took its time. A lease in it is given back where `held` is dropped before the answer is written.
@@ -77,6 +80,7 @@ impl Answer {
             Answer::Now(reply) => reply.into(),
             Answer::Durable(reply, durable) => when_durable(reply, durable).await.into(),
             Answer::Later(reply) => reply.await,
+            Answer::Stream(mut subscription) => subscription.next().await.into(),
         }
     }
 
@@ -162,6 +166,11 @@ pub(crate) fn answer(front: &Arc<Front>, asker: &Asker, op: Op) -> Answer {
         Op::ChangePassword(request) => to_the_end(locking::change_password(Arc::clone(front), asker.clone(), request)),
         Op::Slots => Answer::of(locking::list(shared)),
         Op::SlotAdd(request) => to_the_end(locking::slot_add(Arc::clone(front), asker.clone(), request)),
+        Op::Subscribe(request) => match Subscription::new(front, asker, request) {
+            Ok(subscription) => Answer::Stream(Box::new(subscription)),
+            Err(refused) => Answer::Now(Reply::Error(refused)),
+        },
+        Op::Alerts | Op::AlertTest => Answer::Now(Reply::Error(ErrorReply::new(ErrorCode::Internal, "todo"))),
         Op::SlotRemove(request) => to_the_end(locking::slot_remove(Arc::clone(front), asker.clone(), request.slot)),
     }
 }
@@ -232,7 +241,7 @@ fn access(shared: &Shared, request: &request::Access) -> Result<Reply, ErrorRepl
     };
     let cgroup = request.unit.as_deref().map(|unit| Cgroup::Path(whole_path(unit)));
     let peer = Peer { uid: account.uid, gid: account.gid, groups: account.groups.as_slice().into(), pid: None, cgroup };
-    let Caller { uid, role, grants } = shared.live().access.admit(&peer);
+    let Caller { uid, role, grants, unit: _ } = shared.live().access.admit(&peer);
     Ok(Reply::Access(reply::Access {
         uid,
         groups: account.groups,

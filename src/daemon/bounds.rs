@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::id::Uid;
+use crate::endpoint::listen::{Cgroup, Peer};
+use crate::id::{Uid, UnitName};
 use crate::limits::users::PerUser;
 use crate::protocol::reply::Role;
 use crate::time::Steady;
@@ -14,6 +15,9 @@ const STRANGERS: usize = 8;
 
 /// Connections of one client.
 const CLIENTS: usize = 512;
+
+/// Control groups whose unit is remembered.
+const SERVICES_KNOWN: usize = 1024;
 
 /// Denials that the log tells within [`TELL_SPAN`]; of the others only how many.
 const TOLD_MAX: u32 = 100;
@@ -43,6 +47,24 @@ impl Connections {
     /// A connection of the user ended.
     pub(crate) fn give_back(&self, uid: Uid) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take(uid);
+    }
+}
+
+/// The units of callers whose control group the kernel tells by its id alone, so that each is looked for once.
+#[derive(Debug, Default)]
+pub(crate) struct Services(Mutex<HashMap<u64, Option<UnitName>>>);
+
+impl Services {
+    /// The system's unit that the process is in.
+    pub(crate) fn of(&self, peer: &Peer) -> Option<UnitName> {
+        let cgroup = peer.cgroup.as_ref()?;
+        let found = || cgroup.system_service().and_then(|name| name.parse().ok());
+        let Cgroup::Id(id) = cgroup else { return found() };
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= SERVICES_KNOWN && !known.contains_key(id) {
+            known.clear();
+        }
+        known.entry(*id).or_insert_with(found).clone()
     }
 }
 

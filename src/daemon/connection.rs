@@ -15,11 +15,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::access::Caller;
 use crate::daemon::answer::{Answer, Asker, Handed, answer, if_durable};
 use crate::daemon::connection::buffer::Buffer;
 use crate::daemon::connection::codec::{Codec, Taken};
 use crate::daemon::front::Front;
 use crate::daemon::leasing::Held;
+use crate::daemon::news::Subscription;
 use crate::daemon::state::{Durable, Phase};
 use crate::endpoint::{ReadHalf, WriteHalf};
 use crate::protocol::error::{ErrorCode, ErrorReply};
@@ -38,6 +40,15 @@ const LARGE_MAX: usize = 8;
 
 /// Messages that are taken before what they are answered is written and others have their turn.
 const AT_A_TIME: usize = 64;
+
+/// Subscriptions of one connection.
+const SUBSCRIPTIONS_MAX: usize = 8;
+
+/// Events that are taken from where they wait before they are written.
+const EVENTS_AHEAD: usize = 64;
+
+/// How long a subscriber may take to read: as it does not, what happens is counted and dropped, and costs nothing.
+const SUBSCRIBER_TIME: Duration = Duration::from_secs(3600);
 
 /// Bytes of answers that are gathered before they are written.
 const OUT_MAX: usize = 256 * 1024;
@@ -84,6 +95,19 @@ enum Place {
     Among(Arc<Semaphore>),
 }
 
+/// Where answers come from that are not given at once.
+struct Outlets {
+    late: mpsc::Sender<Late>,
+    /// Events, each with the id of its subscription.
+    events: mpsc::Sender<(u64, Reply)>,
+}
+
+/// The other ends of them.
+struct Inlets {
+    late: mpsc::Receiver<Late>,
+    events: mpsc::Receiver<(u64, Reply)>,
+}
+
 /// What to do after some bytes were looked at.
 enum Step {
     /// Go on reading.
@@ -111,6 +135,8 @@ pub(super) struct Connection {
     unwritten: Vec<Held>,
     /// Places for selects that wait for a key.
     waits: Arc<Semaphore>,
+    /// Subscriptions that were asked for.
+    subscriptions: usize,
     /// Places for answers that may be large.
     large: Arc<Semaphore>,
     /// Bytes of its unfinished message that are counted.
@@ -146,6 +172,7 @@ impl Connection {
             later: JoinSet::new(),
             unwritten: Vec::new(),
             waits: Arc::new(Semaphore::new(WAITS_MAX)),
+            subscriptions: 0,
             large: Arc::new(Semaphore::new(LARGE_MAX)),
             unfinished: 0,
         }
@@ -160,15 +187,15 @@ impl Connection {
         };
         let Some(codec) = greeted else { return };
         self.codec = codec;
-        let (late, mut answered) = mpsc::channel(PENDING_MAX);
+        let (outlets, mut inlets) = outlets();
         let mut overdue = pin!(tokio::time::sleep(MESSAGE_TIME));
         let (mut began, mut clocked) = (false, input.taken());
         let mut hearing = Hearing::On;
         let mut last_read = None;
         loop {
             // What was asked before is answered before more is taken on.
-            self.put_ready(&mut answered);
-            let step = self.take_messages(&mut input, &late);
+            self.put_ready(&mut inlets);
+            let step = self.take_messages(&mut input, &outlets);
             if let Step::Close(code, message) = step {
                 return self.refuse(code, message).await;
             }
@@ -183,7 +210,9 @@ impl Connection {
             if ending && *last_read.get_or_insert_with(|| Instant::now() + LAST_READ) <= Instant::now() {
                 hearing = Hearing::Off;
             }
-            if hearing != Hearing::On && self.pending == 0 {
+            // A subscriber that sends no more may still read; it does not hold up the end.
+            let listens = hearing == Hearing::Ended && self.subscriptions > 0;
+            if hearing != Hearing::On && self.pending == 0 && !listens {
                 return;
             }
             if !self.holds(input.bytes().len()) {
@@ -198,13 +227,14 @@ impl Connection {
             clocked = input.taken();
             tokio::select! {
                 biased;
-                Some(late) = answered.recv() => self.put_late(late),
+                Some(late) = inlets.late.recv() => self.put_late(late),
                 first = first_durable(&mut self.awaiting), if !self.awaiting.is_empty() => self.put_durable(first),
                 heard = hear(&mut reader, &mut input, hearing), if reads || hearing == Hearing::Ended => match heard {
                     Ok(0) => hearing = Hearing::Ended,
                     Ok(_) => {}
                     Err(_) => return,
                 },
+                Some((id, event)) = inlets.events.recv() => self.put(Some(id), event),
                 () = &mut overdue, if began && reads => return,
                 () = pause(LAST_WORDS), if ending && reads => hearing = Hearing::Off,
                 _ = phase.changed(), if !ending => {}
@@ -271,7 +301,7 @@ impl Connection {
     }
 
     /// Takes complete messages, as long as there is room for their answers and nobody else waits for too long.
-    fn take_messages(&mut self, input: &mut Buffer, late: &mpsc::Sender<Late>) -> Step {
+    fn take_messages(&mut self, input: &mut Buffer, outlets: &Outlets) -> Step {
         for _ in 0..AT_A_TIME {
             if self.pending >= PENDING_MAX {
                 return Step::Read;
@@ -280,7 +310,7 @@ impl Connection {
                 return Step::More;
             }
             match self.codec.take(input) {
-                Taken::Request(request) => self.ask(request, late),
+                Taken::Request(request) => self.ask(request, outlets),
                 Taken::Malformed { id, why } => self.put(id, Reply::Error(ErrorReply::new(ErrorCode::BadRequest, why))),
                 Taken::Blank => {}
                 Taken::Unfinished => return Step::Read,
@@ -295,11 +325,12 @@ impl Connection {
         let version = self.front.desk.access_version();
         if version != self.access_version {
             self.access_version = version;
-            self.asker.caller = self.front.serving().live().access.admit(&self.asker.peer);
+            let unit = self.asker.caller.unit.take();
+            self.asker.caller = Caller { unit, ..self.front.serving().live().access.admit(&self.asker.peer) };
         }
     }
 
-    fn ask(&mut self, request: Request, late: &mpsc::Sender<Late>) {
+    fn ask(&mut self, request: Request, outlets: &Outlets) {
         let id = request.id;
         let place = match &request.op {
             Op::Select(select) if !select.wait().is_zero() => match Arc::clone(&self.waits).try_acquire_owned() {
@@ -320,9 +351,10 @@ impl Connection {
                 self.pending += 1;
                 self.awaiting.push_back(Awaiting { id, reply, durable });
             }
+            Answer::Stream(subscription) => self.subscribe(id, subscription, outlets),
             Answer::Later(reply) => {
                 self.pending += 1;
-                let late = late.clone();
+                let late = outlets.late.clone();
                 while self.later.try_join_next().is_some() {}
                 self.later.spawn(async move {
                     let place = match place {
@@ -339,10 +371,35 @@ impl Connection {
         }
     }
 
-    /// Puts the answers that came meanwhile, as many as may be gathered.
-    fn put_ready(&mut self, answered: &mut mpsc::Receiver<Late>) {
+    /// Passes on what a subscription hears, for as long as the connection lasts.
+    fn subscribe(&mut self, id: u64, mut subscription: Box<Subscription>, outlets: &Outlets) {
+        if self.subscriptions >= SUBSCRIPTIONS_MAX {
+            let message = format!("a connection has {SUBSCRIPTIONS_MAX} subscriptions at most");
+            return self.put(Some(id), Reply::Error(ErrorReply::new(ErrorCode::Overloaded, message)));
+        }
+        self.subscriptions += 1;
+        let events = outlets.events.clone();
+        self.later.spawn(async move {
+            loop {
+                let reply = subscription.next().await;
+                let is_over = matches!(reply, Reply::Error(_));
+                if events.send((id, reply)).await.is_err() || is_over {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Puts the answers and events that came meanwhile, as many as may be gathered.
+    fn put_ready(&mut self, inlets: &mut Inlets) {
+        while self.subscriptions > 0
+            && self.out.bytes().len() <= OUT_MAX
+            && let Ok((id, event)) = inlets.events.try_recv()
+        {
+            self.put(Some(id), event);
+        }
         while self.pending > 0 && self.out.bytes().len() <= OUT_MAX {
-            if let Ok(late) = answered.try_recv() {
+            if let Ok(late) = inlets.late.try_recv() {
                 self.put_late(late);
                 continue;
             }
@@ -390,13 +447,20 @@ impl Connection {
         if self.out.bytes().is_empty() {
             return Ok(());
         }
-        let written = tokio::time::timeout(WRITE_TIME, self.writer.write_all(self.out.bytes())).await;
+        let time = if self.subscriptions > 0 { SUBSCRIBER_TIME } else { WRITE_TIME };
+        let written = tokio::time::timeout(time, self.writer.write_all(self.out.bytes())).await;
         self.out.clear();
         if matches!(written, Ok(Ok(()))) {
             self.unwritten.drain(..).for_each(Held::handed_over);
         }
         written.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))?
     }
+}
+
+fn outlets() -> (Outlets, Inlets) {
+    let (late, late_in) = mpsc::channel(PENDING_MAX);
+    let (events, events_in) = mpsc::channel(EVENTS_AHEAD);
+    (Outlets { late, events }, Inlets { late: late_in, events: events_in })
 }
 
 /// Waits until the first of them is durable.

@@ -8,8 +8,9 @@ use std::thread::JoinHandle;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 
-use crate::daemon::bounds::{Connections, Denials, NotedDenials};
+use crate::daemon::bounds::{Connections, Denials, NotedDenials, Services};
 use crate::daemon::copies::Copies;
+use crate::daemon::news::News;
 use crate::daemon::state::Shared;
 use crate::daemon::{checker, journal, start::StartError};
 use crate::endpoint::Endpoint;
@@ -27,6 +28,10 @@ pub(crate) struct Desk {
     pub(crate) denials: Denials,
     /// And the audit trail.
     pub(crate) noted_denials: NotedDenials,
+    /// In which units callers are.
+    pub(crate) services: Services,
+    /// Those who hear what happens.
+    pub(crate) news: News,
     /// Backups on their way through the socket.
     pub(crate) copies: Copies,
     /// Passwords that did not open the store since it was open last.
@@ -56,6 +61,8 @@ impl Desk {
             of_users: Connections::default(),
             denials: Denials::default(),
             noted_denials: NotedDenials::default(),
+            services: Services::default(),
+            news: News::default(),
             copies: Copies::default(),
             refused_unlocks: AtomicU64::new(0),
             unfinished: AtomicUsize::new(0),

@@ -1,5 +1,6 @@
 //! The journal's thread: takes events in the order of decisions, makes them durable in batches, answers who waits.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -8,14 +9,16 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::broker::Shelf;
-use crate::daemon::observe::{self, States};
+use crate::daemon::news::Words;
+use crate::daemon::observe::{self, Changed, States};
 use crate::daemon::state::{Core, Order, Shared, Sleep, Waiters};
-use crate::event::{self, Event};
+use crate::event::{self, Event, Granted};
 use crate::store::error::AppendError;
 use crate::store::generation::Next;
 use crate::store::{Change, Store, Tree};
 use crate::time::Steady;
 use crate::time::clock::Clock;
+use crate::usage::units::Units;
 
 /// How long an event that nobody waits for may stay in memory.
 const LAZY: Duration = Duration::from_millis(50);
@@ -69,6 +72,10 @@ struct Writer {
     changed: bool,
     /// The states of keys and accounts, as far as the audit trail heard of them.
     states: States,
+    /// The units that events name by number.
+    units: Arc<Units>,
+    /// Leases that ran out, which events of the batch name by number.
+    ran_out: HashMap<u64, Granted>,
     /// The end of the audit trail that the log was told of last.
     anchored: u64,
     /// Another data key that is on its way.
@@ -90,6 +97,8 @@ pub(crate) fn run(shared: Arc<Shared>, store: Store, tell: mpsc::Sender<Told>) -
         last_checkpoint,
         changed: true,
         states: States::default(),
+        units: Arc::default(),
+        ran_out: HashMap::new(),
         anchored: 0,
         rekeying: None,
     };
@@ -147,9 +156,15 @@ impl Writer {
 
     fn take_events(&mut self, core: &mut Core) {
         let events = core.broker.take_events();
-        for entry in self.states.changed(&events, self.shared.clock.now()) {
-            core.note(&self.shared, &entry);
+        for Changed { event, entry } in self.states.changed(&events, self.shared.clock.now()) {
+            if let Some(entry) = entry {
+                core.note(&self.shared, &entry);
+            }
+            self.shared.desk.news.tell(event);
         }
+        self.units = core.broker.units();
+        let ran_out = events.iter().filter_map(|event| if let Event::Expired { number, .. } = event { core.broker.ran_out(*number) } else { None });
+        self.ran_out.extend(ran_out.map(|lease| (lease.number, lease)));
         self.batch.extend(events);
         self.taken = core.broker.emitted();
         self.batch.extend(core.broker.take_events());
@@ -170,11 +185,25 @@ impl Writer {
         while !self.batch.is_empty() {
             let (count, bytes) = first_record(&self.batch).map_err(|why| why.to_string())?;
             self.store.append(&bytes).map_err(in_short)?;
-            observe::happened(self.batch.get(..count).unwrap_or_default());
+            self.tell(count);
             self.batch.drain(..count.min(self.batch.len()));
             self.changed = true;
         }
         Ok(())
+    }
+
+    /// Tells the log and subscribers of the first events of the batch, which are durable.
+    fn tell(&mut self, count: usize) {
+        let events = self.batch.get(..count).unwrap_or_default();
+        observe::happened(events);
+        let news = &self.shared.desk.news;
+        if news.is_heard() {
+            let words = Words { units: &self.units, ran_out: &self.ran_out };
+            events.iter().filter_map(|event| words.of(event)).for_each(|event| news.tell(event));
+        }
+        if count >= self.batch.len() {
+            self.ran_out.clear();
+        }
     }
 
     fn note(&self, result: &Result<(), String>) {

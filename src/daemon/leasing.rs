@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use crate::access::Caller;
 use crate::broker::{Grant, Selected, Served, Ticket};
 use crate::daemon::answer::{Answer, Handed, when_durable};
+use crate::daemon::news;
 use crate::daemon::safe::Entry;
 use crate::daemon::state::{Core, Durable, Shared, unwritable};
 use crate::event::Granted;
@@ -57,10 +58,20 @@ pub(crate) fn select(shared: &Arc<Shared>, caller: &Caller, request: &Select) ->
             Ok(Ok(Out { lease, granted: _, wait: None })) => return Answer::Now(Reply::Lease(lease)),
             Ok(Ok(out)) => return Answer::Later(Box::pin(out.when_durable(Arc::clone(shared)))),
             Ok(Err(Sealed)) => {}
-            Err(refusal) => return Answer::Now(Reply::Error(refusal)),
+            Err(refusal) => {
+                tell_refusal(shared, caller, request, &refusal);
+                return Answer::Now(Reply::Error(refusal));
+            }
         }
     }
     Answer::Now(Reply::Error(ErrorReply::new(ErrorCode::Internal, "no secret can be opened; the daemon's log says why")))
+}
+
+/// Tells those who listen of a select that got no key.
+fn tell_refusal(shared: &Shared, caller: &Caller, request: &Select, why: &ErrorReply) {
+    if why.code == ErrorCode::NoKeyAvailable && shared.desk.news.is_heard() {
+        shared.desk.news.tell(news::refused(caller, request, why, shared.clock.now().wall));
+    }
 }
 
 /// Waits for its turn.
@@ -82,7 +93,10 @@ async fn when_free(mut queued: Queued, caller: Caller, request: Select) -> Hande
             }
             select(&shared, &caller, &again).settled().await
         }
-        Err(refusal) => Reply::Error(refusal).into(),
+        Err(refusal) => {
+            tell_refusal(&shared, &caller, &request, &refusal);
+            Reply::Error(refusal).into()
+        }
     }
 }
 

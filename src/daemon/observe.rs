@@ -5,11 +5,14 @@ use std::collections::HashMap;
 use crate::audit::Entry;
 use crate::daemon::bounds::{self, Sparse};
 use crate::event::{AccountKey, Event};
-use crate::id::ProviderName;
+use crate::health::KeyHealth;
+use crate::health::account::AccountHealth;
+use crate::id::{KeyId, ProviderName};
+use crate::protocol::live::{self, AccountStateChanged, KeyStateChanged};
 use crate::protocol::reply::KeyState;
 use crate::time::{Now, Timestamp};
 
-/// The states of keys and accounts: the audit trail hears of a change, not of everything that happens to a key's health.
+/// The states of keys and accounts: subscribers and the audit trail hear of a change, not of everything that happens to a key's health.
 #[derive(Default)]
 pub(crate) struct States {
     known: HashMap<String, KeyState>,
@@ -17,42 +20,82 @@ pub(crate) struct States {
 }
 
 impl States {
-    /// The entries that these events make.
-    pub(crate) fn changed(&mut self, events: &[Event], now: Now) -> Vec<Entry> {
-        let mut entries = Vec::new();
+    /// The changes that these events make.
+    pub(crate) fn changed(&mut self, events: &[Event], now: Now) -> Vec<Changed> {
+        let mut changes = Vec::new();
         for event in events {
-            let (act, target, (state, reason)) = match event {
-                Event::Health { key, health } => {
-                    let (state, _, reason) = health.state(now);
-                    ("key_state", key.to_string(), (state, reason))
-                }
+            let (act, target, told) = match event {
+                Event::Health { key, health } => ("key_state", key.to_string(), key_state(key, health, now)),
                 Event::Account { account, health } => {
                     let (provider, name) = named(account);
-                    let state = health.state(now.steady).map_or((KeyState::Healthy, None), |(state, _, reason)| (state, Some(reason)));
-                    ("account_state", format!("{provider}/{name}"), state)
+                    let Some(told) = account_state(provider, name, health, now) else { continue };
+                    ("account_state", format!("{provider}/{name}"), told)
                 }
                 _ => continue,
             };
+            let Told { state, reason, event } = told;
             let whose = format!("{act} {target}");
-            if self.known.insert(whose.clone(), state) != Some(state)
-                && let Some(left_out) = self.noted.take(&whose, bounds::STATES, now.steady)
-            {
-                let result = state.name().to_owned();
+            if self.known.insert(whose.clone(), state) == Some(state) {
+                continue;
+            }
+            let entry = self.noted.take(&whose, bounds::STATES, now.steady).map(|left_out| {
                 let detail = [reason, bounds::left_out(left_out)].into_iter().flatten().collect::<Vec<_>>().join("; ");
-                entries.push(Entry {
+                Entry {
                     at: now.wall,
                     uid: None,
                     pid: None,
                     unit: None,
                     act: act.to_owned(),
                     target: Some(target),
-                    result,
+                    result: state.name().to_owned(),
                     detail: Some(detail).filter(|detail| !detail.is_empty()),
-                });
-            }
+                }
+            });
+            changes.push(Changed { event, entry });
         }
-        entries
+        changes
     }
+}
+
+/// A state that is another one than before.
+pub(crate) struct Changed {
+    /// What subscribers hear.
+    pub(crate) event: live::Event,
+    /// What the audit trail hears, as often as its bounds let it.
+    pub(crate) entry: Option<Entry>,
+}
+
+/// A state, and how it is told.
+struct Told {
+    state: KeyState,
+    reason: Option<String>,
+    event: live::Event,
+}
+
+fn key_state(key: &KeyId, health: &KeyHealth, now: Now) -> Told {
+    let (state, until, reason) = health.state(now);
+    let event = live::Event::KeyState(KeyStateChanged {
+        time: now.wall,
+        provider: key.provider.clone(),
+        key_name: key.key.clone(),
+        state,
+        until: until.map(|until| now.wall_at(until)),
+        reason: reason.clone(),
+    });
+    Told { state, reason, event }
+}
+
+fn account_state(provider: &ProviderName, name: &str, health: &AccountHealth, now: Now) -> Option<Told> {
+    let (state, until, reason) = health.state(now.steady).map_or((KeyState::Healthy, None, None), |(state, until, why)| (state, until, Some(why)));
+    let event = live::Event::AccountState(AccountStateChanged {
+        time: now.wall,
+        provider: provider.clone(),
+        account: name.parse().ok()?,
+        state,
+        until: until.map(|until| now.wall_at(until)),
+        reason: reason.clone(),
+    });
+    Some(Told { state, reason, event })
 }
 
 fn named(account: &AccountKey) -> (&ProviderName, &str) {
@@ -71,15 +114,15 @@ pub(crate) fn happened(events: &[Event]) {
 
 fn one(event: &Event) {
     match event {
-        Event::Granted(lease) => tracing::trace!(key = %lease.key, uid = %lease.caller, lease = lease.number, "leased"),
+        Event::Granted(lease) => tracing::trace!(key = %lease.key, uid = %lease.caller.uid, lease = lease.number, "leased"),
         Event::Settled(settled) => {
-            tracing::debug!(key = %settled.lease.key, uid = %settled.lease.caller, lease = settled.lease.number, outcome = %settled.outcome, cost = %settled.usage.cost, "reported");
+            tracing::debug!(key = %settled.lease.key, uid = %settled.lease.caller.uid, lease = settled.lease.number, outcome = %settled.outcome, cost = %settled.usage.cost, "reported");
         }
         Event::AccountForgotten { key } => tracing::debug!(key = %key, "its account is to be learned again"),
         Event::Session { session, key, .. } => tracing::trace!(key = %key, uid = %session.caller, "session"),
         Event::Expired { number, .. } => tracing::debug!(lease = number, "a lease ran out and was charged its estimate"),
         Event::Recorded(recorded) => {
-            tracing::debug!(key = %recorded.key, uid = %recorded.caller, outcome = %recorded.outcome, cost = %recorded.usage.cost, "recorded")
+            tracing::debug!(key = %recorded.key, uid = %recorded.caller.uid, outcome = %recorded.outcome, cost = %recorded.usage.cost, "recorded")
         }
         Event::Health { key, health } => {
             let now = Now { wall: health.since.unwrap_or(Timestamp::from_unix_millis(0)), steady: crate::time::Steady::from_millis(0) };
@@ -105,6 +148,6 @@ fn one(event: &Event) {
         Event::Alerted { key: None, .. } => tracing::warn!("the cost today has passed the alert threshold of daily_cost_limit"),
         Event::SecretKept { key, .. } => tracing::info!(key = %key, "a secret was kept"),
         Event::SecretErased { key } => tracing::info!(key = %key, "a secret was erased"),
-        Event::Audited(_) | Event::Clock(_) | Event::Ahead(_) | Event::Adopted(_) | Event::Renewed { .. } => {}
+        Event::Audited(_) | Event::Clock(_) | Event::Ahead(_) | Event::Adopted(_) | Event::Renewed { .. } | Event::Unit { .. } => {}
     }
 }

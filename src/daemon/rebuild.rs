@@ -189,7 +189,7 @@ mod tests {
         assert_eq!((row("added").state, row("added").rate_limit), (KeyState::CoolingDown, Some(7)));
         assert_eq!((row("disabled").state, row("spent").state), (KeyState::Disabled, KeyState::Exhausted));
         let grants = Grants { rule: "test".to_owned(), providers: None, limits: Limits::default(), reveal: true };
-        let caller = Caller { uid: Uid(0), role: Role::Admin, grants: Arc::new(grants) };
+        let caller = Caller { uid: Uid(0), unit: None, role: Role::Admin, grants: Arc::new(grants) };
         let select = Select { model: Some("gpt-4".parse().unwrap()), ..Select::any("openai".parse().unwrap()) };
         let moment = Moment { now, durable: 0, stalled: false, rng: &mut fastrand::Rng::with_seed(1) };
         let explained = broker.explain(&caller, &select, &moment).unwrap();

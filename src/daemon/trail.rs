@@ -150,6 +150,7 @@ pub(crate) fn noted(shared: &Arc<Shared>, asker: &Asker, answer: Answer) -> Answ
             note_lease(&handed.reply);
             handed
         })),
+        other @ Answer::Stream(_) => other,
     }
 }
 
@@ -184,7 +185,8 @@ pub(crate) fn answer(shared: &Shared, request: &request::Audit) -> Result<Reply,
     Ok(Reply::Audit(Audit { entries, verified }))
 }
 
-fn row(seq: u64, entry: Entry) -> AuditEntry {
+/// An entry as it is told.
+pub(crate) fn row(seq: u64, entry: Entry) -> AuditEntry {
     let Entry { at, uid, pid, unit, act, target, result, detail } = entry;
     AuditEntry { seq, time: at, uid, pid, unit, act, target, result, detail }
 }

@@ -4,13 +4,16 @@ mod keeping;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{AccountName, KeyName, LeaseId, ModelName, ProviderName, Uid};
+use crate::id::{AccountName, KeyName, LeaseId, ModelName, ProviderName, Uid, UnitName};
 use crate::money::Usd;
+use crate::protocol::alert::{Alert, Delivery};
 use crate::protocol::error::ErrorReply;
 use crate::protocol::explanation::Explanation;
+use crate::protocol::live::Event;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::strategy::Strategy;
 use crate::secret::{Secret, to_wire};
@@ -69,6 +72,12 @@ pub enum Reply {
     Restored(Restored),
     /// To `export`: YAML that loads as a configuration.
     Export(String),
+    /// To `subscribe`, again and again.
+    Event(Arc<Event>),
+    /// To `alerts`.
+    Alerts(Vec<Alert>),
+    /// To `alert_test`: one for each webhook.
+    Deliveries(Vec<Delivery>),
 }
 
 /// Who the daemon takes a caller for.
@@ -393,6 +402,8 @@ pub struct UsageRow {
     pub model: Option<ModelName>,
     /// Which caller.
     pub caller: Option<Uid>,
+    /// Which of the system's units the caller was in; null also where it was in none, or the kernel did not say.
+    pub unit: Option<UnitName>,
     /// The start of the hour or day.
     pub bucket: Option<Timestamp>,
     /// Requests that were reported, recorded, or ran out unreported.

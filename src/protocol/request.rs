@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{AccountName, KeyId, KeyName, LeaseId, ModelName, ProviderName, SessionName};
 use crate::money::Usd;
+use crate::protocol::live::EventKind;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::provider::ProviderResponse;
 use crate::protocol::strategy::Strategy;
@@ -90,6 +91,12 @@ pub enum Op {
     RestorePart(RestorePart),
     /// Puts what was handed in in the place of all that the store holds.
     Restore(Restore),
+    /// What happens from now on, an answer for each thing, until the connection ends.
+    Subscribe(Subscribe),
+    /// The alerts whose cause is there.
+    Alerts,
+    /// Sends a test to every webhook.
+    AlertTest,
 }
 
 impl Op {
@@ -127,6 +134,9 @@ impl Op {
             Op::BackupPart(_) => "backup_part",
             Op::RestorePart(_) => "restore_part",
             Op::Restore(_) => "restore",
+            Op::Subscribe(_) => "subscribe",
+            Op::Alerts => "alerts",
+            Op::AlertTest => "alert_test",
         }
     }
 
@@ -329,6 +339,8 @@ pub enum Split {
     Caller,
     /// By provider.
     Provider,
+    /// By the system's unit that the caller was in.
+    Unit,
 }
 
 /// The width of a row in time.
@@ -374,12 +386,21 @@ impl Statistics {
     }
 }
 
+/// Asks to be told what happens.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Subscribe {
+    /// Of these kinds only; absent: of all.
+    #[serde(default)]
+    pub kinds: Option<Vec<EventKind>>,
+}
+
 /// Kinds of [`Split`].
-const SPLITS: usize = 4;
+const SPLITS: usize = 5;
 
 /// A list of splits that names one twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("`by` is a list of key, model, caller and provider, each at most once")]
+#[error("`by` is a list of key, model, caller, unit and provider, each at most once")]
 pub struct TwiceInBy;
 
 /// Asks whether keys are good.

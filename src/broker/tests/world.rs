@@ -34,7 +34,7 @@ pub(super) fn client(uid: u32) -> Caller {
 
 /// A caller with limits of its own, and keys of these providers alone.
 pub(super) fn limited(uid: u32, limits: Limits, providers: Option<Vec<ProviderName>>) -> Caller {
-    Caller { uid: Uid(uid), role: Role::Client, grants: Arc::new(Grants { rule: "test".to_owned(), providers, limits, reveal: true }) }
+    Caller { uid: Uid(uid), unit: None, role: Role::Client, grants: Arc::new(Grants { rule: "test".to_owned(), providers, limits, reveal: true }) }
 }
 
 pub(super) fn usd(dollars: f64) -> Usd {

@@ -43,6 +43,22 @@ impl Cgroup {
         }
     }
 
+    /// The service of the system's manager that it belongs to. Not one of a user's own, which may have any name; nor one that was made
+    /// for a single command, of which there is no end.
+    #[must_use]
+    pub fn system_service(&self) -> Option<String> {
+        let found = match self {
+            Cgroup::Path(own) => own.clone(),
+            Cgroup::Id(id) => {
+                let found = find(&Path::new(ROOT).join("system.slice"), *id)?;
+                format!("/{}", found.strip_prefix(ROOT).ok()?.to_str()?)
+            }
+        };
+        let below = found.strip_prefix("/system.slice/")?;
+        let lasts = |part: &&str| part.ends_with(".service") && !part.starts_with("run-");
+        below.split('/').find(lasts).map(str::to_owned)
+    }
+
     /// The systemd unit that it belongs to: the last part of its path that is one.
     #[must_use]
     pub fn unit(&self) -> Option<String> {
@@ -86,6 +102,11 @@ mod tests {
         assert!(!at("/user.slice/user-1000.slice/user@1000.service/app.slice/app.service").is_within("/system.slice/app.service"));
         assert_eq!(at("/user.slice/user-1000.slice/user@1000.service/app.slice/app.service").unit().as_deref(), Some("app.service"));
         assert_eq!(at("/").unit(), None);
+        let service = |path: &str| at(path).system_service();
+        assert_eq!(service("/system.slice/app.service/worker").as_deref(), Some("app.service"));
+        assert_eq!(service("/system.slice/system-app.slice/app@1.service").as_deref(), Some("app@1.service"));
+        assert_eq!(service("/system.slice/run-u7.service"), None);
+        assert_eq!(service("/user.slice/user-1000.slice/user@1000.service/app.slice/app.service"), None);
         assert!(!Cgroup::Id(u64::MAX).is_within("/"));
     }
 }

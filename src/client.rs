@@ -46,6 +46,7 @@ mod buffer;
 mod builder;
 mod connection;
 mod error;
+mod events;
 #[cfg(test)]
 mod fake;
 mod handshake;
@@ -63,7 +64,9 @@ use crate::client::line::Line;
 use crate::endpoint::Endpoint;
 use crate::environment::Environment;
 use crate::id::LeaseId;
+use crate::protocol::alert::Alert;
 use crate::protocol::explanation::Explanation;
+use crate::protocol::live::EventKind;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::{self, KeyRow, Reply, Reported, Status, Validation, You};
 use crate::protocol::request::{Keys, Op, Record, Renew, Report, Select, Statistics, Validate};
@@ -72,6 +75,7 @@ pub use answer::Health;
 pub use attempts::{CallError, Failed};
 pub use builder::{ClientBuilder, TIMEOUT};
 pub use error::{Attempt, Error};
+pub use events::Events;
 pub use lease::{GiveBack, Lease, Usage};
 
 /// Pauses before a report that was not delivered is tried again.
@@ -304,6 +308,38 @@ impl Client {
     /// See [`Error`].
     pub async fn health(&self) -> Result<Health, Error> {
         answer::health(self.call(Op::Health).await?)
+    }
+
+    /// What happens from now on, of these kinds, or with none named of all, on a connection of its own.
+    ///
+    /// ```no_run
+    /// use gollm::protocol::live::{Event, EventKind};
+    ///
+    /// # async fn example(client: &gollm::Client) -> Result<(), gollm::Error> {
+    /// let mut events = client.subscribe(&[EventKind::Settled, EventKind::Alert]).await?;
+    /// loop {
+    ///     match &*events.next().await? {
+    ///         Event::Settled(settled) => println!("{}/{}: {}", settled.provider, settled.key_name, settled.cost_usd),
+    ///         Event::Alert(alert) => println!("{}", alert.message),
+    ///         Event::Lagged { missed } => println!("{missed} events were missed"),
+    ///         _ => {}
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// No daemon answers. Whether it refuses, the first event says.
+    pub async fn subscribe(&self, kinds: &[EventKind]) -> Result<Events, Error> {
+        Events::open(self.line.places(), kinds, self.timeout).await
+    }
+
+    /// The alerts whose cause is there.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn alerts(&self) -> Result<Vec<Alert>, Error> {
+        answer::alerts(self.call(Op::Alerts).await?)
     }
 
     /// Who the daemon takes this process for.

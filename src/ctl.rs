@@ -10,6 +10,7 @@ mod config;
 mod console;
 mod daemon;
 mod doctor;
+mod events;
 mod exec;
 mod explain;
 mod failure;
@@ -76,6 +77,7 @@ fn run(command: Command, console: &mut Console<'_>) -> Result<(), Failure> {
         Command::Key(key) => key.run(console),
         Command::Select(select) => select.run(console),
         Command::Exec(exec) => exec.run(console),
+        Command::Events(events) => events.run(console),
         Command::Explain(explain) => explain.run(console),
         Command::Report(report) => report.run(console),
         Command::Stats(stats) => stats.run(console),

@@ -19,15 +19,7 @@ impl Broker {
             Event::Clock(_) | Event::SecretKept { .. } | Event::SecretErased { .. } => {}
             Event::Ahead(ahead) => self.apply_ahead(ahead),
             Event::Granted(lease) => self.apply_granted(lease),
-            Event::Adopted(lease) => {
-                let key = self.key_ix(&lease.key);
-                self.keys[key].meter.adopt(lease.estimate);
-                self.global.adopt(lease.estimate);
-                self.caller(lease.caller.uid).adopt(lease.estimate);
-                self.leases.load_open(lease.clone());
-                self.touch(key);
-                self.dirty.leases.push(lease.number);
-            }
+            Event::Adopted(lease) => self.apply_adopted(lease),
             Event::Renewed { number, expires } => {
                 self.leases.renew(*number, *expires);
                 self.dirty.leases.push(*number);
@@ -111,6 +103,16 @@ impl Broker {
                 self.caller(*uid).move_ahead(moves, emitted, durable);
             }
         }
+    }
+
+    fn apply_adopted(&mut self, lease: &Granted) {
+        let key = self.key_ix(&lease.key);
+        self.keys[key].meter.adopt(lease.estimate);
+        self.global.adopt(lease.estimate);
+        self.caller(lease.caller.uid).adopt(lease.estimate);
+        self.leases.load_open(lease.clone());
+        self.touch(key);
+        self.dirty.leases.push(lease.number);
     }
 
     fn apply_granted(&mut self, lease: &Granted) {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::client::error::Error;
 use crate::id::{KeyName, ProviderName};
+use crate::protocol::alert::Alert;
 use crate::protocol::explanation::Explanation;
 use crate::protocol::reply::{KeyHealth, KeyRow, Lease, Reply, Reported, Statistics, Status, Validation, You};
 
@@ -34,4 +35,5 @@ answers! {
     validations: Reply::Validations(validations) => validations, Vec<Validation>;
     health: Reply::Health(health) => health, Health;
     you: Reply::You(you) => you, You;
+    alerts: Reply::Alerts(alerts) => alerts, Vec<Alert>;
 }

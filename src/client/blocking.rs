@@ -10,6 +10,7 @@
 //! # Ok(()) }
 //! ```
 
+mod events;
 mod link;
 #[cfg(test)]
 mod tests;
@@ -30,11 +31,15 @@ use crate::client::line::{ended, is_repeatable};
 use crate::endpoint::Endpoint;
 use crate::environment::Environment;
 use crate::id::LeaseId;
+use crate::protocol::alert::Alert;
 use crate::protocol::explanation::Explanation;
+use crate::protocol::live::EventKind;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::{self, KeyRow, Reply, Reported, Status, Validation, You};
 use crate::protocol::request::{Keys, Op, Record, Renew, Report, Select, Statistics, Validate};
 use crate::time::clock::SystemClock;
+
+pub use events::Events;
 
 /// A lease that reports without a runtime.
 pub type Lease = crate::client::lease::Lease<Client>;
@@ -223,6 +228,25 @@ impl Client {
     /// See [`Error`].
     pub fn health(&self) -> Result<Health, Error> {
         answer::health(self.call(Op::Health)?)
+    }
+
+    /// What happens from now on, of these kinds, or with none named of all, on a connection of its own.
+    ///
+    /// # Errors
+    /// No daemon answers. Whether it refuses, the first event says.
+    pub fn subscribe(&self, kinds: &[EventKind]) -> Result<Events, Error> {
+        let op = crate::client::events::request(kinds);
+        let deadline = Deadline::within(&self.shared.clock, self.timeout);
+        let link = self.shared.connect(&deadline, op.name(), self.timeout)?;
+        Events::of(link, op, &deadline, self.timeout)
+    }
+
+    /// The alerts whose cause is there.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn alerts(&self) -> Result<Vec<Alert>, Error> {
+        answer::alerts(self.call(Op::Alerts)?)
     }
 
     /// Who the daemon takes this process for.

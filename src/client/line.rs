@@ -38,6 +38,11 @@ impl Line {
         }
     }
 
+    /// Where the daemon is looked for.
+    pub(super) fn places(&self) -> &[Endpoint] {
+        &self.places
+    }
+
     /// Leaves a daemon that answers nothing any more, so that the next request connects anew.
     pub(super) fn end_if_forsaken(&self) {
         if let Some(connection) = self.current() {
@@ -83,7 +88,7 @@ impl Line {
 /// Does doing it twice do no more than doing it once?
 pub(super) const fn is_repeatable(op: &Op) -> bool {
     match op {
-        Op::Whoami | Op::Explain(_) | Op::Report(_) | Op::Renew(_) | Op::Status | Op::Keys(_) | Op::Statistics(_) | Op::Health => true,
+        Op::Whoami | Op::Explain(_) | Op::Report(_) | Op::Renew(_) | Op::Status | Op::Keys(_) | Op::Statistics(_) | Op::Health | Op::Alerts => true,
         Op::Validate(validate) => !matches!(validate.spend, Some(true)),
         _ => false,
     }

@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
-use crate::ctl::{audit, backup, config, exec, explain, key, keys, master, pages, prices, providers, report, select, stats, status, validate};
+use crate::ctl::{
+    audit, backup, config, events, exec, explain, key, keys, master, pages, prices, providers, report, select, stats, status, validate,
+};
 use crate::id::KeyId;
 
 const AFTER_HELP: &str = "\
@@ -60,6 +62,7 @@ pub(crate) enum Command {
     Explain(explain::Explain),
     Report(report::Report),
     Stats(stats::Stats),
+    Events(events::Events),
     Validate(validate::Validate),
     /// Show which keys are healthy, and since when
     Health,

@@ -2,13 +2,15 @@
 
 use std::io::ErrorKind;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::client::blocking::Client;
+use crate::client::blocking::{Client, Events};
 use crate::client::{Attempt, Error};
 use crate::ctl::failure::Failure;
 use crate::environment::Environment;
 use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::live::{Event, EventKind};
 use crate::protocol::reply::Reply;
 use crate::protocol::request::Op;
 
@@ -17,6 +19,9 @@ pub(crate) const QUICK: Duration = Duration::from_secs(15);
 
 /// Time for live checks, which wait for providers: one at a time each, 30 s a key.
 const SLOW: Duration = Duration::from_secs(600);
+
+/// One wait for an event; then it is waited on.
+const LISTENING: Duration = Duration::from_secs(3600);
 
 /// A connection to the daemon.
 #[derive(Clone)]
@@ -37,6 +42,11 @@ pub(crate) fn connect(socket: Option<&Path>, environment: &Environment, quick: D
 }
 
 impl Link {
+    /// Asks to be told what happens, of these kinds, or with none named of all.
+    pub(crate) fn subscribe(&self, kinds: &[EventKind]) -> Result<Heard, Failure> {
+        self.client.with_timeout(self.quick).subscribe(kinds).map(Heard).map_err(|error| failure("subscribe", error))
+    }
+
     /// Asks one thing and waits for the answer; an error of the daemon is a failure.
     pub(crate) fn call(&self, op: Op) -> Result<Reply, Failure> {
         let name = op.name();
@@ -62,6 +72,25 @@ impl Link {
         let limit = if asks_providers || derives { SLOW } else { self.quick };
         // The client adds what a select waits.
         self.client.with_timeout(limit).call(op).map_err(|error| failure(name, error))
+    }
+}
+
+/// What happens, as the daemon tells it.
+pub(crate) struct Heard(Events);
+
+impl Heard {
+    /// The next event, whenever there is one.
+    pub(crate) fn next(&mut self) -> Result<Arc<Event>, Failure> {
+        loop {
+            if let Some(event) = self.within(LISTENING)? {
+                return Ok(event);
+            }
+        }
+    }
+
+    /// The next event; none: there is none within this time.
+    pub(crate) fn within(&mut self, time: Duration) -> Result<Option<Arc<Event>>, Failure> {
+        self.0.next_within(time).map_err(|error| failure("subscribe", error))
     }
 }
 

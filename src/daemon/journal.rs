@@ -13,6 +13,7 @@ use crate::daemon::news::Words;
 use crate::daemon::observe::{self, Changed, States};
 use crate::daemon::state::{Core, Order, Shared, Sleep, Waiters};
 use crate::event::{self, Event, Granted};
+use crate::protocol::live;
 use crate::store::error::AppendError;
 use crate::store::generation::Next;
 use crate::store::{Change, Store, Tree};
@@ -76,6 +77,8 @@ struct Writer {
     units: Arc<Units>,
     /// Leases that ran out, which events of the batch name by number.
     ran_out: HashMap<u64, Granted>,
+    /// The changes of states that events of the batch made.
+    changes: Vec<live::Event>,
     /// The end of the audit trail that the log was told of last.
     anchored: u64,
     /// Another data key that is on its way.
@@ -99,6 +102,7 @@ pub(crate) fn run(shared: Arc<Shared>, store: Store, tell: mpsc::Sender<Told>) -
         states: States::default(),
         units: Arc::default(),
         ran_out: HashMap::new(),
+        changes: Vec::new(),
         anchored: 0,
         rekeying: None,
     };
@@ -160,7 +164,7 @@ impl Writer {
             if let Some(entry) = entry {
                 core.note(&self.shared, &entry);
             }
-            self.shared.desk.news.tell(event);
+            self.changes.push(event);
         }
         self.units = core.broker.units();
         let ran_out = events.iter().filter_map(|event| if let Event::Expired { number, .. } = event { core.broker.ran_out(*number) } else { None });
@@ -203,6 +207,7 @@ impl Writer {
         }
         if count >= self.batch.len() {
             self.ran_out.clear();
+            self.changes.drain(..).for_each(|change| news.tell(change));
         }
     }
 

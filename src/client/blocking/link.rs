@@ -76,11 +76,29 @@ impl Link {
         Ok(Self { stream, inbox: Inbox::new(), last_id: 0 })
     }
 
-    /// Sends a request and waits for its reply; replies to what was only posted are passed over.
-    pub(super) fn exchange(&mut self, op: &Op, deadline: &Deadline<'_>) -> Result<Reply, Failure> {
+    /// Sends a request, and returns its id.
+    pub(super) fn ask(&mut self, op: &Op, deadline: &Deadline<'_>) -> Result<u64, Failure> {
         self.last_id += 1;
         let frame = encode(self.last_id, op).map_err(Failure::Unsendable)?;
         self.send(&frame, deadline)?;
+        Ok(self.last_id)
+    }
+
+    /// The next message of the daemon, whatever it answers.
+    pub(super) fn hear(&mut self, deadline: &Deadline<'_>) -> Result<Response, Failure> {
+        loop {
+            match self.inbox.take::<Response>() {
+                Ok(Some(response)) => return Ok(response),
+                Ok(None) if self.read(deadline)? => {}
+                Ok(None) => return Err(Failure::Ended { end: End::Lost, sent: true }),
+                Err(_) => return Err(Failure::Ended { end: End::Garbled, sent: true }),
+            }
+        }
+    }
+
+    /// Sends a request and waits for its reply; replies to what was only posted are passed over.
+    pub(super) fn exchange(&mut self, op: &Op, deadline: &Deadline<'_>) -> Result<Reply, Failure> {
+        self.ask(op, deadline)?;
         let mut last_words = None;
         let garbled = || Failure::Ended { end: End::Garbled, sent: true };
         loop {

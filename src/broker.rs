@@ -15,6 +15,7 @@ mod settle;
 mod told;
 mod view;
 mod waiting;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -25,11 +26,13 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use crate::access::Caller;
+use crate::alert::Alerts;
 use crate::broker::arena::{Accounts, Keys};
 use crate::broker::records::Dirty;
 use crate::broker::waiting::Waiting;
-use crate::event::{AccountKey, Event, Granted};
-use crate::health::account::AccountHealth;
+use crate::broker::watch::Watch;
+use crate::event::{Event, Granted};
+use crate::health::account::{AccountHealth, AccountKey};
 use crate::health::breaker::Breaker;
 use crate::health::left::ProviderLimits;
 use crate::health::reach::Reach;
@@ -49,6 +52,7 @@ pub use crate::broker::records::{Change, DamagedRecord, Record, Shelf};
 pub use crate::broker::select::{Grant, Selected};
 pub use crate::broker::told::Told;
 pub use crate::broker::waiting::{Served, Ticket};
+pub use crate::broker::watch::Outside;
 
 /// How often what is kept no longer is looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
@@ -80,6 +84,9 @@ pub struct Broker {
     ledger: Ledger,
     global: Meter,
     waiting: Waiting,
+    alerts: Alerts,
+    watch: Watch,
+    outside: Outside,
     dirty: Dirty,
     outbox: Vec<Event>,
     /// The number of the last event.
@@ -147,6 +154,10 @@ struct ProviderEntry {
     kept: Option<(KeyIx, Steady)>,
     breaker: Breaker,
     reach: Reach,
+    /// Was it reached when that was told last?
+    told_reachable: bool,
+    /// Has it answered since the daemon started? Until then it is not known to be reached again.
+    answered: bool,
 }
 
 /// May a key be eligible after this event that was not before it?
@@ -158,6 +169,9 @@ const fn frees(event: &Event) -> bool {
         | Event::Adopted(_)
         | Event::Renewed { .. }
         | Event::Unit { .. }
+        | Event::Alert(_)
+        | Event::Posted { .. }
+        | Event::Provider { .. }
         | Event::Alerted { .. }
         | Event::Session { .. } => false,
         Event::SecretKept { .. } | Event::SecretErased { .. } | Event::Recorded(_) | Event::Audited(_) => false,
@@ -197,6 +211,9 @@ impl Broker {
             ledger: Ledger::default(),
             global: Meter::default(),
             waiting: Waiting::default(),
+            alerts: Alerts::default(),
+            watch: Watch::default(),
+            outside: Outside::default(),
             dirty: Dirty::default(),
             outbox: Vec::new(),
             emitted: 0,
@@ -224,6 +241,7 @@ impl Broker {
         }
         self.policy = policy;
         self.waiting.note_freed();
+        self.watch_soon();
     }
 
     fn provider_entry(&mut self, provider: &ProviderPolicy, old: Option<ProviderEntry>) -> ProviderEntry {
@@ -237,9 +255,21 @@ impl Broker {
         }
         let weights: Vec<u32> = provider.keys.iter().map(|key| key.weight).collect();
         let reach = old.as_ref().filter(|old| old.policy.base_url == provider.base_url).map(|old| old.reach.clone()).unwrap_or_default();
+        let told_reachable = old.as_ref().is_none_or(|old| old.told_reachable);
+        let answered = old.as_ref().is_some_and(|old| old.answered);
         let (last, kept, breaker) = old.map_or_else(|| (None, None, Breaker::default()), |old| (old.last, old.kept, old.breaker));
         let last_place = last.and_then(|last| keys.iter().position(|key| *key == last));
-        ProviderEntry { policy: provider.clone(), schedule: Schedule::new(&weights, last_place), keys, last, kept, breaker, reach }
+        ProviderEntry {
+            policy: provider.clone(),
+            schedule: Schedule::new(&weights, last_place),
+            keys,
+            last,
+            kept,
+            breaker,
+            reach,
+            told_reachable,
+            answered,
+        }
     }
 
     /// The key's place; a key that nobody knew is taken up as retired.
@@ -293,6 +323,9 @@ impl Broker {
     /// Decides an event: applies it and hands it out.
     fn emit(&mut self, event: Event) {
         self.emitted += 1;
+        if watch::is_telling(&event) {
+            self.watch_soon();
+        }
         if frees(&event) {
             self.waiting.note_freed();
         }
@@ -343,6 +376,9 @@ impl Broker {
             self.next_sweep = now.steady.after(SWEEP_EVERY);
             self.sweep(now);
         }
+        if self.next_watch().is_some_and(|at| at <= now.steady) {
+            self.look_through(now);
+        }
     }
 
     /// What need not be done at once, and costs time with what is kept.
@@ -371,40 +407,18 @@ impl Broker {
         });
         if charged {
             self.dirty.global = true;
+            self.watch_soon();
         }
         let forgotten = self.leases.forget(now, self.policy.lease_ttl);
         self.dirty.leases.extend(forgotten);
         self.dirty.sessions.extend(self.sessions.forget(now.steady));
         self.ledger.forget(now.wall.day());
-        self.raise_alerts(now);
     }
 
     /// When [`Broker::tick`] has something to do.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Steady> {
-        self.leases.first_deadline().into_iter().chain(self.orphans_until).chain(self.waiting.next_deadline()).min()
-    }
-
-    /// Raises the alert of every cost limit that passed its threshold, once a day and limit.
-    fn raise_alerts(&mut self, now: Now) {
-        for key in self.keys.all() {
-            self.raise_key_alert(key, now);
-        }
-        self.raise_global_alert(now);
-    }
-
-    fn raise_key_alert(&mut self, key: KeyIx, now: Now) {
-        let entry = &self.keys[key];
-        if entry.meter.alert_due(entry.limits(), self.policy.cost_alert_threshold, now) {
-            let id = entry.id.clone();
-            self.emit(Event::Alerted { key: Some(id), at: now });
-        }
-    }
-
-    fn raise_global_alert(&mut self, now: Now) {
-        if self.global.alert_due(self.global_limits(), self.policy.cost_alert_threshold, now) {
-            self.emit(Event::Alerted { key: None, at: now });
-        }
+        self.leases.first_deadline().into_iter().chain(self.orphans_until).chain(self.waiting.next_deadline()).chain(self.next_watch()).min()
     }
 
     /// Whose request it is, as it is kept; the caller's unit gets a number where it has none.

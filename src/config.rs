@@ -14,6 +14,7 @@ mod suggest;
 mod tree;
 mod value;
 mod warn;
+pub mod webhook;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -25,6 +26,7 @@ use zeroize::Zeroizing;
 
 use self::problem::{ConfigError, Findings, Problem};
 use self::secrets::{Fetched, SecretSource};
+use self::webhook::Webhook;
 use crate::environment::Environment;
 use crate::id::KeyId;
 use crate::policy::{AccessPolicy, Policy};
@@ -40,6 +42,8 @@ pub struct Settings {
     pub policy: Policy,
     /// Where each key's secret comes from; that of a key without a source is in the store.
     pub secrets: BTreeMap<KeyId, SecretSource>,
+    /// Who is told of alerts.
+    pub webhooks: Vec<Webhook>,
     /// The secrets themselves, as [`load`] fetched them; whoever uses them takes them out of here.
     pub fetched: Fetched,
     /// The file that was read; none: the environment alone.
@@ -185,7 +189,7 @@ fn directories_of_windows(env: &Environment) -> [Option<PathBuf>; 2] {
 pub fn load(file: Option<&Path>, env: &Environment) -> Result<Settings, ConfigError> {
     let Some(path) = file else {
         let mut settings = build("", None, env)?.settings;
-        settings.fetched = Fetched::from_sources(&settings.secrets, env);
+        settings.fetched = Fetched::from_sources(&settings.secrets, &settings.webhooks, env);
         warn::look_at_secrets(&mut settings);
         return Ok(settings);
     };
@@ -206,7 +210,7 @@ pub fn load(file: Option<&Path>, env: &Environment) -> Result<Settings, ConfigEr
         settings.warnings.push(format!("{file} can be changed by others (mode {mode:04o}), who can send keys elsewhere with it: chmod go-w {file}"));
     }
     settings.policy.prices = prices::beside(path)?;
-    settings.fetched = Fetched::from_sources(&settings.secrets, env);
+    settings.fetched = Fetched::from_sources(&settings.secrets, &settings.webhooks, env);
     warn::look_at_secrets(&mut settings);
     Ok(settings)
 }

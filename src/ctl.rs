@@ -3,6 +3,7 @@
 //! Each command has a file: its arguments, the request that they make, and the text of the reply.
 
 mod access;
+mod alert;
 mod args;
 mod audit;
 mod backup;
@@ -78,6 +79,7 @@ fn run(command: Command, console: &mut Console<'_>) -> Result<(), Failure> {
         Command::Select(select) => select.run(console),
         Command::Exec(exec) => exec.run(console),
         Command::Events(events) => events.run(console),
+        Command::Alert(alerts) => alerts.run(console),
         Command::Explain(explain) => explain.run(console),
         Command::Report(report) => report.run(console),
         Command::Stats(stats) => stats.run(console),

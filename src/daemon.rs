@@ -30,6 +30,7 @@ mod state;
 mod status;
 mod trail;
 mod watchdog;
+mod webhooks;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -203,12 +204,12 @@ pub fn serve(options: &Options, environment: Environment, ready: &mut dyn FnMut(
         let (phase, _) = watch::channel(Phase::Serving);
         let accepting = tokio::spawn(accept::accept(Arc::clone(&front), listener, phase.clone()));
         let socket = front.desk.socket.clone();
-        tracing::info!(version = env!("CARGO_PKG_VERSION"), %socket, "serving");
+        tracing::info!(target: logging::SERVICE, version = env!("CARGO_PKG_VERSION"), %socket, "serving");
         start::tell_phase(&front.serving());
         watchdog::begin(socket.path().to_path_buf()).map_err(StartError::Runtime)?;
         ready(&socket.to_string());
         signals.until_the_end(&front).await;
-        tracing::info!("stopping");
+        tracing::info!(target: logging::SERVICE, "stopping");
         tell(&platform::Phase::Stopping);
         let shared = front.serving();
         trail::note_of_daemon(&shared, "stop", None);
@@ -218,7 +219,7 @@ pub fn serve(options: &Options, environment: Environment, ready: &mut dyn FnMut(
         // A lock, an unlock or a restore that is under way comes to its end first.
         drop(tokio::time::timeout(std::time::Duration::from_secs(2), front.changing.lock()).await);
         front.close(&front.serving()).await?;
-        tracing::info!("stopped");
+        tracing::info!(target: logging::SERVICE, "stopped");
         Ok(())
     });
     // What is still being computed or looked up must not hold up the end.

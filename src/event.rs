@@ -2,9 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::alert::Notice;
+use crate::alert::post::PostId;
 use crate::health::KeyHealth;
-use crate::health::account::AccountHealth;
-use crate::id::{AccountName, KeyId, KeyName, ModelName, Origin, ProviderName, SessionName, Uid, UnitName};
+use crate::health::account::{AccountHealth, AccountKey};
+use crate::id::{AccountName, KeyId, ModelName, Origin, ProviderName, SessionName, Uid, UnitName};
 use crate::money::Usd;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::strategy::Strategy;
@@ -76,7 +78,7 @@ pub enum Event {
         /// The key.
         key: KeyId,
     },
-    /// A cost limit's alert was raised: once a day and limit.
+    /// What an earlier build said of a cost limit; nothing follows from it.
     Alerted {
         /// Whose limit; none: the global one.
         key: Option<KeyId>,
@@ -105,6 +107,28 @@ pub enum Event {
         number: u32,
         /// The unit.
         name: UnitName,
+    },
+    /// An alert was raised, or its cause has passed.
+    Alert(Box<Notice>),
+    /// A provider is reached no more, or again.
+    Provider {
+        /// Which.
+        provider: ProviderName,
+        /// Is it?
+        reachable: bool,
+        /// Why not.
+        reason: Option<String>,
+        /// When that was noticed.
+        at: Now,
+    },
+    /// A webhook has taken a notice, or is given up on for it.
+    Posted {
+        /// Which webhook.
+        webhook: PostId,
+        /// The number of the notice.
+        notice: u64,
+        /// It was never taken.
+        given_up: bool,
     },
 }
 
@@ -221,15 +245,6 @@ pub struct Recorded {
     pub at: Now,
 }
 
-/// Names an account: one that keys share, or the one that a key has for itself while nobody knows better.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum AccountKey {
-    /// An account with a name.
-    Named(ProviderName, AccountName),
-    /// A key's own.
-    Own(ProviderName, KeyName),
-}
-
 impl Event {
     /// The steady time that the event carries, where it carries one.
     #[must_use]
@@ -241,6 +256,7 @@ impl Event {
             Event::Expired { at, .. } | Event::Alerted { at, .. } => Some(at.steady),
             Event::Recorded(recorded) => Some(recorded.at.steady),
             Event::Session { at, .. } => Some(*at),
+            Event::Alert(notice) => Some(notice.at.steady),
             _ => None,
         }
     }

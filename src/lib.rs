@@ -29,6 +29,8 @@ pub mod policy;
 #[cfg(feature = "daemon")]
 pub mod health;
 #[cfg(feature = "daemon")]
+pub mod alert;
+#[cfg(feature = "daemon")]
 pub mod event;
 #[cfg(feature = "daemon")]
 pub mod limits;
@@ -57,7 +59,11 @@ pub mod audit;
 #[cfg(feature = "daemon")]
 pub mod store;
 #[cfg(feature = "daemon")]
+pub mod http;
+#[cfg(feature = "daemon")]
 pub mod probe;
+#[cfg(feature = "daemon")]
+pub mod notify;
 #[cfg(feature = "daemon")]
 pub mod platform;
 

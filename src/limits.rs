@@ -56,6 +56,7 @@ pub struct Meter {
     estimates: Horizon,
     reserved: Usd,
     orphans: Vec<Orphan>,
+    /// Belongs to the form in which meters are stored; nothing reads it.
     alerted: Option<Day>,
 }
 
@@ -221,25 +222,6 @@ impl Meter {
     pub const fn rest(&mut self) {
         self.places.rest();
         self.estimates.rest();
-    }
-
-    /// Has the day's cost passed `share` of its limit, and was nobody told today?
-    #[must_use]
-    pub fn alert_due(&self, limits: Limits, share: f64, now: Now) -> bool {
-        let day = now.wall.day();
-        limits.cost.is_some_and(|limit| limit > Usd::ZERO && self.cost_today(now) >= limit.share(share))
-            && self.alerted.is_none_or(|told| told != day)
-    }
-
-    /// Somebody was told.
-    pub const fn alerted(&mut self, day: Day) {
-        self.alerted = Some(day);
-    }
-
-    /// Was somebody told on that day?
-    #[must_use]
-    pub fn was_alerted(&self, day: Day) -> bool {
-        self.alerted == Some(day)
     }
 }
 

@@ -55,6 +55,12 @@ pub fn harden() -> Vec<String> {
     system::harden()
 }
 
+/// The name of this machine, for people.
+#[must_use]
+pub fn host_name() -> String {
+    system::host_name()
+}
+
 /// Descriptors that the process may have open.
 #[must_use]
 pub fn descriptors() -> u64 {

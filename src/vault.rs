@@ -10,6 +10,7 @@ pub(crate) mod keys;
 mod locked;
 mod recovery;
 mod slot;
+pub mod sign;
 pub mod slots;
 pub(crate) mod text;
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 use crate::broker::{Broker, KeyIx, Moment, ProviderEntry};
 use crate::catalogue;
 use crate::catalogue::classify::Scope;
-use crate::event::{AccountKey, Event};
+use crate::event::Event;
 use crate::health::KeyHealth;
-use crate::health::account::AccountHealth;
-use crate::health::checked::Checked;
+use crate::health::account::{AccountHealth, AccountKey};
+use crate::health::checked::{Checked, Contact};
 use crate::health::left::ProviderLimits;
 use crate::health::reach::{Missed, network_down};
 use crate::id::{KeyId, ProviderName};
@@ -108,6 +108,8 @@ impl Broker {
         let interval = self.policy.health_check_interval;
         if let Some(provider) = self.providers.get_mut(&id.provider) {
             provider.reach.note(&checked.contact, interval, moment.now);
+            provider.answered |= checked.contact == Contact::Reached;
+            self.watch_soon();
         }
         let mut health = self.keys[key].health.clone();
         health.probed(checked.verdict, interval, moment.now, moment.rng.f64());

@@ -51,18 +51,19 @@ impl Broker {
             }
             Event::AccountLearned { key, account } => self.learn_account(key, Some(account.clone())),
             Event::AccountForgotten { key } => self.learn_account(key, None),
-            Event::Audited(_) => {}
+            Event::Audited(_) | Event::Alerted { .. } | Event::Provider { .. } => {}
             Event::Unit { number, name } => {
                 self.ledger.put_unit(*number, name.clone());
                 self.dirty.units.insert(*number);
             }
-            Event::Alerted { key, at } => match key.as_ref().map(|key| self.key_ix(key)) {
-                Some(key) => {
-                    self.keys[key].meter.alerted(at.wall.day());
-                    self.touch(key);
-                }
-                None => self.global.alerted(at.wall.day()),
-            },
+            Event::Alert(notice) => {
+                self.alerts.apply(notice);
+                self.dirty.alerts = true;
+            }
+            Event::Posted { webhook, notice, given_up } => {
+                self.alerts.post.done(webhook, *notice, *given_up);
+                self.dirty.alerts = true;
+            }
             Event::Session { session, key, at } => {
                 let held = Held { key: key.clone(), noted: *at };
                 self.dirty.sessions.extend(self.sessions.put(session.clone(), held));
@@ -166,7 +167,12 @@ impl Broker {
             self.keys[key].last_ok = Some(settled.at.steady);
         }
         if let Some(provider) = self.providers.get_mut(&lease.key.provider) {
+            provider.answered |= settled.outcome.is_answer();
+            let before = provider.breaker.standing(settled.at.steady);
             provider.breaker.note(settled.outcome, settled.at.steady);
+            if provider.breaker.standing(settled.at.steady) != before {
+                self.watch_soon();
+            }
         }
         self.charge(key, lease.caller.uid, settled.usage.cost, lease.at.wall.day());
         let entry = Entry {

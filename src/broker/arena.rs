@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ops::{Index, IndexMut};
 
 use crate::broker::{AccountEntry, AccountIx, KeyEntry, KeyIx};
-use crate::event::AccountKey;
+use crate::health::account::AccountKey;
 use crate::id::KeyId;
 
 /// Every key that was ever heard of.

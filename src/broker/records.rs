@@ -7,9 +7,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::broker::{AccountIx, Broker, KeyIx};
-use crate::event::{AccountKey, Event, Granted, SessionId};
+use crate::event::{Event, Granted, SessionId};
 use crate::health::KeyHealth;
-use crate::health::account::AccountHealth;
+use crate::health::account::{AccountHealth, AccountKey};
 use crate::id::{AccountName, KeyId, KeyName, ProviderName, Uid};
 use crate::lease::KeptOwned;
 use crate::limits::Meter;
@@ -77,6 +77,7 @@ pub(super) struct Dirty {
     pub(super) providers: BTreeSet<ProviderName>,
     pub(super) sessions: BTreeSet<SessionId>,
     pub(super) units: BTreeSet<u32>,
+    pub(super) alerts: bool,
     pub(super) global: bool,
 }
 
@@ -90,6 +91,7 @@ struct KeyRecord {
 
 const GLOBAL: &[u8] = b"g";
 const BOOK: &[u8] = b"b";
+const ALERTS: &[u8] = b"a";
 
 fn encode<T: Serialize>(record: &T) -> Option<Vec<u8>> {
     let mut bytes = vec![VERSION];
@@ -158,6 +160,9 @@ impl Broker {
         for (number, name) in dirty.units.iter().filter_map(|number| Some((number, self.ledger.units().name(*number)?))) {
             put(Shelf::States, named('u', number), encode(name));
         }
+        if dirty.alerts {
+            put(Shelf::States, ALERTS.to_vec(), encode(&self.alerts));
+        }
         if !dirty.leases.is_empty() || dirty.global {
             put(Shelf::Leases, BOOK.to_vec(), encode(&self.leases.book()));
         }
@@ -199,6 +204,7 @@ impl Broker {
         self.dirty.sessions.extend(self.sessions.all().cloned());
         self.dirty.units.extend(self.ledger.units().numbers());
         self.dirty.global = true;
+        self.dirty.alerts = true;
         self.leases.settled().all_changed();
         self.ledger.all_changed();
     }
@@ -319,6 +325,7 @@ impl Broker {
                 let session = text(name).and_then(session_id).ok_or(damaged)?;
                 self.dirty.sessions.extend(self.sessions.put(session, decode(record)?));
             }
+            b'a' => self.alerts = decode(record)?,
             b'u' => {
                 let number = text(name).and_then(|text| text.parse().ok()).ok_or(damaged)?;
                 self.ledger.put_unit(number, decode(record)?);

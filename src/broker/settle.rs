@@ -9,9 +9,9 @@ use crate::broker::{AccountIx, Broker, KeyIx, Moment};
 use crate::catalogue::answer::Left;
 use crate::catalogue::classify::Scope;
 use crate::catalogue::{self, Provider, usage};
-use crate::event::{AccountKey, Event, Granted, Recorded, Settled, Usage};
+use crate::event::{Event, Granted, Recorded, Settled, Usage};
 use crate::health::Probing;
-use crate::health::account::ACCOUNT_SPAN;
+use crate::health::account::{ACCOUNT_SPAN, AccountKey};
 use crate::health::checked::Contact;
 use crate::id::{AccountName, KeyId, ModelName, ProviderName};
 use crate::lease::Standing;
@@ -78,6 +78,7 @@ impl Broker {
             && provider.reach.missed().is_none_or(|missed| missed.last < lease.at.steady)
         {
             provider.reach.note(&Contact::Reached, self.policy.health_check_interval, moment.now);
+            self.watch_soon();
         }
         if self.keys[key].health.concerns(lease.at.steady) {
             // What a caller tells binds a key once: only the provider itself, asked by a probe, moves it to another account.
@@ -98,8 +99,9 @@ impl Broker {
             scope: told.scope,
         };
         self.take_sign(key, &sign, moment);
-        self.raise_key_alert(key, moment.now);
-        self.raise_global_alert(moment.now);
+        // An admin may report for another.
+        let limit = caller.grants.limits.cost.filter(|_| caller.uid == lease.caller.uid);
+        self.watch_costs(key, lease.caller.uid, limit, moment.now);
         Ok(self.reported(key, &usage, lease.model.as_ref(), false, moment.now))
     }
 
@@ -178,8 +180,7 @@ impl Broker {
         let origin = self.origin(caller);
         self.emit(Event::Recorded(Recorded { key: id, caller: origin, outcome, model: record.model.clone(), usage, at: moment.now }));
         self.reports += 1;
-        self.raise_key_alert(key, moment.now);
-        self.raise_global_alert(moment.now);
+        self.watch_costs(key, caller.uid, caller.grants.limits.cost, moment.now);
         Ok(self.reported(key, &usage, record.model.as_ref(), false, moment.now))
     }
 

@@ -187,7 +187,7 @@ impl Broker {
         let mut warnings = Vec::new();
         let day = now.wall.day();
         let reached = |meter: &Meter, limit: Option<Usd>| {
-            limit.filter(|limit| meter.was_alerted(day) && meter.cost_today(now) >= limit.share(self.policy.cost_alert_threshold))
+            limit.filter(|limit| *limit > Usd::ZERO && meter.cost_today(now) >= limit.share(self.policy.cost_alert_threshold))
         };
         for (_, key) in self.keys_of(None) {
             let entry = &self.keys[key];

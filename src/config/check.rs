@@ -11,6 +11,7 @@ use super::provider::{self, Provider};
 use super::secrets::Fetched;
 use super::tree::Node;
 use super::value::{Wrong, dollars, flag, name, quoted, share, span, strategy, whole, word};
+use super::webhook;
 use super::{AuditSettings, AuditedSelects, MasterSetting, Settings};
 use crate::catalogue::prices::PriceList;
 use crate::id::ProviderName;
@@ -40,6 +41,9 @@ pub(super) fn settings(root: &Node, base: &Path, findings: &mut Findings) -> Set
         set(&mut audit.selects, fields.read("selects", word(&AuditedSelects::ALL), findings));
         set(&mut audit.keep, fields.read("keep", span, findings));
         set(&mut audit.max_entries, fields.read("max_entries", whole(AUDIT_ENTRIES), findings).and_then(|most| usize::try_from(most).ok()));
+    }
+    if let Some(node) = top.child("webhooks") {
+        settings.webhooks = webhook::read(node, base, findings);
     }
     if let Some(node) = top.child("providers") {
         for entry in fields::entries(node, "providers", findings) {
@@ -79,6 +83,7 @@ fn defaults() -> Settings {
             health_check_interval: Duration::from_secs(300),
         },
         secrets: BTreeMap::new(),
+        webhooks: Vec::new(),
         fetched: Fetched::default(),
         file: None,
         master: MasterSetting::Auto,

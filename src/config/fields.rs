@@ -28,7 +28,8 @@ const fn field_or(name: &'static str, default: &'static str) -> Field {
 }
 
 /// The whole file.
-pub(super) const TOP: Section = Section { fields: &[field("providers"), field("global"), field("access"), field("master"), field("audit")] };
+pub(super) const TOP: Section =
+    Section { fields: &[field("providers"), field("global"), field("access"), field("master"), field("audit"), field("webhooks")] };
 
 /// `providers.P`
 pub(super) const PROVIDER: Section = Section {
@@ -131,6 +132,9 @@ pub(super) const MASTER: Section = Section { fields: &[field_or("source", "auto"
 
 /// `audit`
 pub(super) const AUDIT: Section = Section { fields: &[field_or("selects", "none"), field_or("keep", "90d"), field_or("max_entries", "50000")] };
+
+/// `webhooks[]`
+pub(super) const WEBHOOK: Section = Section { fields: &[field("url"), field("secret"), field("kinds"), field_or("format", "json")] };
 
 impl Section {
     /// Is there a field of that name?
@@ -248,7 +252,7 @@ mod tests {
         let comma = if section == "provider" && !field.is_empty() { "," } else { "" };
         let field = |of: &str| if section == of { field.to_owned() } else { String::new() };
         format!(
-            "providers: {{openai: {{{}{} api_keys: [{{name: a, {}}}], models: [{{name: m, {}}}], rotation: {{{}}}}}}}\nglobal: {{{}}}\naccess: {{admins: {{{}}}, clients: [{{match: {{user: bob}}, {}}}]}}\nmaster: {{{}}}",
+            "providers: {{openai: {{{}{} api_keys: [{{name: a, {}}}], models: [{{name: m, {}}}], rotation: {{{}}}}}}}\nglobal: {{{}}}\naccess: {{admins: {{{}}}, clients: [{{match: {{user: bob}}, {}}}]}}\nmaster: {{{}}}\nwebhooks: [{{url: env:HOOK, {}}}]",
             field("provider"),
             comma,
             field("key"),
@@ -258,10 +262,11 @@ mod tests {
             field("admins"),
             field("client"),
             field("master"),
+            field("webhook"),
         )
     }
 
-    const SECTIONS: [(&str, Section); 11] = [
+    const SECTIONS: [(&str, Section); 12] = [
         ("top", TOP),
         ("provider", PROVIDER),
         ("key", KEY),
@@ -273,6 +278,7 @@ mod tests {
         ("client", CLIENT),
         ("match", MATCH),
         ("master", MASTER),
+        ("webhook", WEBHOOK),
     ];
 
     #[test]

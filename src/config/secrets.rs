@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use super::tree::Node;
 use super::value::{Wrong, text};
+use super::webhook::{Address, Webhook};
 use crate::environment::Environment;
 use crate::id::KeyId;
 use crate::secret::{InvalidSecret, SECRET_MAX, Secret};
@@ -28,24 +29,35 @@ pub enum SecretSource {
 
 /// The secrets, each as it was fetched from its source, once. Its `Debug` shows none of them.
 #[derive(Default)]
-pub struct Fetched(BTreeMap<KeyId, Result<Secret, SecretUnavailable>>);
+pub struct Fetched {
+    keys: BTreeMap<KeyId, Result<Secret, SecretUnavailable>>,
+    webhooks: Vec<Result<Address, SecretUnavailable>>,
+}
 
 impl Fetched {
     /// Fetches every secret. Slow where a source is: a file may lie on a disk that does not answer.
     #[must_use]
-    pub fn from_sources(sources: &BTreeMap<KeyId, SecretSource>, env: &Environment) -> Self {
-        Self(sources.iter().map(|(id, source)| (id.clone(), source.read(env))).collect())
+    pub fn from_sources(sources: &BTreeMap<KeyId, SecretSource>, webhooks: &[Webhook], env: &Environment) -> Self {
+        Self {
+            keys: sources.iter().map(|(id, source)| (id.clone(), source.read(env))).collect(),
+            webhooks: webhooks.iter().map(|webhook| webhook.fetch(env)).collect(),
+        }
+    }
+
+    /// The webhooks' URLs and secrets, in configured order, which are then no longer here.
+    pub fn take_webhooks(&mut self) -> Vec<Result<Address, SecretUnavailable>> {
+        std::mem::take(&mut self.webhooks)
     }
 
     /// Every key that has a source, with its secret or why there is none.
     pub fn iter(&self) -> impl Iterator<Item = (&KeyId, &Result<Secret, SecretUnavailable>)> {
-        self.0.iter()
+        self.keys.iter()
     }
 }
 
 impl fmt::Debug for Fetched {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.keys.keys()).finish()
     }
 }
 
@@ -140,7 +152,7 @@ fn content(path: &Path) -> Result<Result<Secret, InvalidSecret>, SecretUnavailab
     Ok(Secret::new(text.to_string()))
 }
 
-/// Reads the `key` field. Nothing of what stands there goes into the answer if it is wrong.
+/// Reads a field that is a secret, or where it comes from. Nothing of what stands there goes into the answer if it is wrong.
 pub(super) fn source(node: &Node, base: &Path) -> Result<SecretSource, Wrong> {
     let ways = "write the secret in quotes, or `env:NAME`, `file:PATH` or `credential:NAME`";
     let text = text(node).map_err(|_| Wrong::new("the secret is no text", ways))?;
@@ -168,12 +180,13 @@ pub(super) fn source(node: &Node, base: &Path) -> Result<SecretSource, Wrong> {
     Ok(SecretSource::File(secret))
 }
 
-/// Does any `key` of the file hold a secret, and not only its source?
+/// Does any `key` or webhook of the file hold a secret, and not only its source?
 pub(super) fn stand_as_text(root: &Node) -> bool {
     let providers = root.child("providers").map(Node::entries).unwrap_or_default();
     let keys = providers.iter().filter_map(|provider| provider.node.child("api_keys")).flat_map(Node::items);
     let mut texts = keys.filter_map(|key| key.child("key").and_then(Node::as_text));
     texts.any(|text| !["env:", "file:", "credential:"].iter().any(|prefix| text.starts_with(prefix)))
+        || root.child("webhooks").map(Node::items).unwrap_or_default().iter().any(Webhook::holds_secret)
 }
 
 #[cfg(test)]

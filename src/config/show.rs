@@ -4,6 +4,7 @@ use std::fmt::{self, Display, Write as _};
 use std::time::Duration;
 
 use super::secrets::SecretSource;
+use super::webhook::Webhook;
 use super::{Settings, provider};
 use crate::id::KeyId;
 use crate::money::Usd;
@@ -36,6 +37,11 @@ pub fn show_with(settings: &Settings, policy: &Policy) -> String {
     out.field(2, "selects", settings.audit.selects.name());
     out.span(2, "keep", settings.audit.keep);
     out.field(2, "max_entries", settings.audit.max_entries);
+    if !settings.webhooks.is_empty() {
+        let shown = settings.webhooks.iter().any(|webhook| !matches!(webhook.url, SecretSource::File(_)));
+        out.line(0, format_args!("webhooks:{}", if shown { "" } else { " []" }));
+        settings.webhooks.iter().for_each(|webhook| show_webhook(&mut out, webhook));
+    }
     out.0
 }
 
@@ -59,6 +65,43 @@ fn show_global(out: &mut Out, settings: &Settings) {
     out.span(2, "health_check_interval", policy.health_check_interval);
     out.span(2, "key_timeout", settings.key_timeout);
     out.span(2, "lease_ttl", policy.lease_ttl);
+}
+
+fn show_webhook(out: &mut Out, webhook: &Webhook) {
+    // A URL may hold a token: without its path it is none that can be sent to.
+    let (mark, url) = match &webhook.url {
+        SecretSource::File(url) => ("# ", quote(&format!("{}/…", origin(url.expose())))),
+        source => ("", quote(&reference(source))),
+    };
+    let hidden = if mark.is_empty() { "" } else { " (text in the file, its path hidden)" };
+    out.line(2, format_args!("{mark}- url: {url}{hidden}"));
+    match &webhook.secret {
+        Some(SecretSource::File(_)) => out.line(2, format_args!("{mark}  # secret: text in the file, hidden")),
+        Some(source) => out.line(2, format_args!("{mark}  secret: {}", quote(&reference(source)))),
+        None => {}
+    }
+    if let Some(kinds) = &webhook.kinds {
+        let kinds: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+        out.line(2, format_args!("{mark}  kinds: [{}]", kinds.join(", ")));
+    }
+    out.line(2, format_args!("{mark}  format: {}", webhook.format.name()));
+}
+
+/// A URL without its path.
+fn origin(url: &str) -> &str {
+    let start = url.find("://").map_or(0, |at| at + 3);
+    let end = url.get(start..).and_then(|rest| rest.find(['/', '?', '#'])).map_or(url.len(), |at| start + at);
+    url.get(..end).unwrap_or_default()
+}
+
+/// Where a secret comes from, as it is written.
+fn reference(source: &SecretSource) -> String {
+    match source {
+        SecretSource::File(_) => String::new(),
+        SecretSource::Variable(name) => format!("env:{name}"),
+        SecretSource::Path(path) => format!("file:{}", path.display()),
+        SecretSource::Credential(name) => format!("credential:{name}"),
+    }
 }
 
 fn show_access(out: &mut Out, access: &AccessPolicy) {
@@ -117,9 +160,7 @@ fn show_key(out: &mut Out, key: &KeyPolicy, source: Option<&SecretSource>) {
         Some(SecretSource::File(secret)) => {
             out.line(8, format_args!("# key: {} (text in the file, hidden)", quote(&format!("…{}", secret.last_four()))))
         }
-        Some(SecretSource::Variable(name)) => out.field(8, "key", quote(&format!("env:{name}"))),
-        Some(SecretSource::Path(path)) => out.field(8, "key", quote(&format!("file:{}", path.display()))),
-        Some(SecretSource::Credential(name)) => out.field(8, "key", quote(&format!("credential:{name}"))),
+        Some(source) => out.field(8, "key", quote(&reference(source))),
         None => out.line(8, format_args!("# key: in the store")),
     }
     out.limit(8, "rate_limit", key.rate_limit);

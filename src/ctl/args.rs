@@ -8,7 +8,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
 use crate::ctl::{
-    audit, backup, config, events, exec, explain, key, keys, master, pages, prices, providers, report, select, stats, status, validate,
+    alert, audit, backup, config, events, exec, explain, key, keys, master, pages, prices, providers, report, select, stats, status, validate,
 };
 use crate::id::KeyId;
 
@@ -63,6 +63,7 @@ pub(crate) enum Command {
     Report(report::Report),
     Stats(stats::Stats),
     Events(events::Events),
+    Alert(alert::Alerts),
     Validate(validate::Validate),
     /// Show which keys are healthy, and since when
     Health,

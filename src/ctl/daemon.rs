@@ -68,6 +68,7 @@ impl Link {
                 | Op::Rekey
                 | Op::Backup(_)
                 | Op::Restore(_)
+                | Op::AlertTest
         );
         let limit = if asks_providers || derives { SLOW } else { self.quick };
         // The client adds what a select waits.

@@ -11,11 +11,15 @@ use crate::config::{self, Settings};
 use crate::daemon::answer::{Answer, Asker, when_durable};
 use crate::daemon::front::Front;
 use crate::daemon::locking;
+use crate::daemon::logging as log;
 use crate::daemon::safe::{KeySettings, Origin, Safe, seal};
 use crate::daemon::state::{Core, Live, Shared};
 use crate::daemon::trail::{self, Noted};
+use crate::daemon::webhooks;
+use crate::http::Http;
 use crate::id::{KeyId, ProviderName};
 use crate::money::{USD_MAX, Usd};
+use crate::notify::Notifier;
 use crate::platform::{self, Phase, notify};
 use crate::policy::{ChoicePer, Policy, ProviderPolicy, RATES, WEIGHTS};
 use crate::probe::Prober;
@@ -104,7 +108,7 @@ fn is_configured(settings: &Settings, id: &KeyId) -> bool {
 }
 
 fn failed(id: &KeyId, why: &crate::daemon::safe::SafeError) -> ErrorReply {
-    tracing::error!(key = %id, error = %why, "a secret can't be kept");
+    tracing::error!(target: log::STORE, provider = %id.provider, key = %id.key, error = %why, "a secret can't be kept");
     ErrorReply::new(ErrorCode::Internal, format!("the secret of `{id}` can't be sealed; the daemon's log says why"))
 }
 
@@ -258,10 +262,11 @@ fn seal_off(core: &mut Core) {
 }
 
 /// Applies settings: secrets, policy, and then what hangs on both. Returns what an admin should know.
-pub(crate) fn apply(shared: &Shared, core: &mut Core, settings: &Settings, fetched: &Fetched) -> Vec<String> {
+pub(crate) fn apply(shared: &Shared, core: &mut Core, settings: &Settings, fetched: &mut Fetched) -> Vec<String> {
     let policy = whole_policy(settings, &core.safe);
     core.broker.reconfigure(policy);
-    let warnings = take_secrets(shared, core, settings, fetched);
+    let mut warnings = take_secrets(shared, core, settings, fetched);
+    warnings.extend(webhooks::take_up(shared, core, settings, fetched));
     let policy = whole_policy(settings, &core.safe);
     core.broker.reconfigure(policy);
     seal_off(core);
@@ -273,7 +278,7 @@ pub(crate) async fn reload(front: Arc<Front>, asker: Option<Asker>) -> Reply {
     let _one_at_a_time = front.changing.lock().await;
     let shared = front.serving();
     if let Some(why) = &shared.locked {
-        tracing::warn!("the configuration is read when the store is unlocked");
+        tracing::warn!(target: log::CONFIG, "the configuration is read when the store is unlocked");
         return Reply::Error(locking::locked(why));
     }
     report(notify(&Phase::Reloading));
@@ -281,11 +286,11 @@ pub(crate) async fn reload(front: Arc<Front>, asker: Option<Asker>) -> Reply {
     let reading = Arc::clone(&shared);
     let read = tokio::task::spawn_blocking(move || {
         let settings = config::load(reading.desk.file.as_deref(), &reading.desk.environment).map_err(|why| why.to_string())?;
-        let prober = Prober::new(settings.key_timeout, &reading.desk.environment).map_err(|why| why.to_string())?;
-        Ok::<_, String>((settings, prober))
+        let http = Http::new(&reading.desk.environment).map_err(|why| why.to_string())?;
+        Ok::<_, String>((settings, http))
     });
     let result = match read.await {
-        Ok(Ok((settings, prober))) => Ok(take_up(&shared, settings, prober)),
+        Ok(Ok((settings, http))) => Ok(take_up(&shared, settings, http)),
         Ok(Err(why)) => Err(why),
         Err(_) => Err("reading the configuration failed in the daemon".to_owned()),
     };
@@ -293,7 +298,7 @@ pub(crate) async fn reload(front: Arc<Front>, asker: Option<Asker>) -> Reply {
     let reply = match result {
         Ok(durable) => when_durable(Reply::Done, durable).await,
         Err(why) => {
-            tracing::error!(error = %why, "the configuration was not reloaded: nothing was changed");
+            tracing::error!(target: log::CONFIG, error = %why, "the configuration was not reloaded: nothing was changed");
             let live = shared.live();
             shared.set_live(Live { refused: Some(why.clone()), ..Live::clone(&live) });
             Reply::Error(refused(format!("the configuration does not load, nothing was changed:\n{why}")))
@@ -306,10 +311,10 @@ pub(crate) async fn reload(front: Arc<Front>, asker: Option<Asker>) -> Reply {
     trail::noted_first(&shared, asker.as_ref(), noted, reply).await
 }
 
-fn take_up(shared: &Shared, mut settings: Settings, prober: Prober) -> tokio::sync::oneshot::Receiver<Result<(), String>> {
-    let fetched = std::mem::take(&mut settings.fetched);
+fn take_up(shared: &Shared, mut settings: Settings, http: Http) -> tokio::sync::oneshot::Receiver<Result<(), String>> {
+    let mut fetched = std::mem::take(&mut settings.fetched);
     let mut core = shared.lock();
-    let mut warnings = apply(shared, &mut core, &settings, &fetched);
+    let mut warnings = apply(shared, &mut core, &settings, &mut fetched);
     let before = shared.live();
     if before.settings.encrypt_keys != settings.encrypt_keys || before.settings.master != settings.master {
         warnings.push("`encrypt_keys` and `master` take effect when gollmd is restarted".to_owned());
@@ -317,15 +322,17 @@ fn take_up(shared: &Shared, mut settings: Settings, prober: Prober) -> tokio::sy
     let (access, unknown) = platform::access(settings.access.as_ref(), shared.desk.socket_group);
     warnings.extend(unknown);
     for warning in &warnings {
-        tracing::warn!("{warning}");
+        tracing::warn!(target: log::CONFIG, "{warning}");
     }
     // Who waits was let in by the rules of before.
     if before.settings.access != settings.access {
         core.broker.dismiss_all(&ErrorReply::new(ErrorCode::Overloaded, "who is served was changed while this select waited: ask again"));
     }
     let of_store = Arc::clone(&before.of_store);
-    shared.set_live(Live { settings: Arc::new(settings), access: Arc::new(access), prober: Arc::new(prober), warnings, of_store, refused: None });
-    tracing::info!("the configuration was reloaded");
+    let prober = Arc::new(Prober::new(settings.key_timeout, http.clone()));
+    let (settings, access, notifier) = (Arc::new(settings), Arc::new(access), Arc::new(Notifier::new(http)));
+    shared.set_live(Live { settings, access, prober, notifier, warnings, of_store, refused: None });
+    tracing::info!(target: log::CONFIG, "the configuration was reloaded");
     core.serve(shared);
     core.until_durable(shared)
 }

@@ -9,6 +9,7 @@ use tokio::sync::oneshot::error::RecvError;
 use tokio::task::JoinHandle;
 
 use crate::access::{Caller, whole_path};
+use crate::alert::Notice;
 use crate::broker::{Broker, Moment, Told};
 use crate::catalogue;
 use crate::config;
@@ -16,7 +17,7 @@ use crate::daemon::front::Front;
 use crate::daemon::leasing::Held;
 use crate::daemon::news::Subscription;
 use crate::daemon::state::{Durable, Shared, TICK_AWAITED};
-use crate::daemon::{admin, checker, copies, leasing, locking, status, trail};
+use crate::daemon::{admin, checker, copies, leasing, locking, news, status, trail, webhooks};
 use crate::endpoint::listen::{Cgroup, Peer};
 use crate::id::KeyId;
 use crate::platform;
@@ -170,7 +171,8 @@ pub(crate) fn answer(front: &Arc<Front>, asker: &Asker, op: Op) -> Answer {
             Ok(subscription) => Answer::Stream(Box::new(subscription)),
             Err(refused) => Answer::Now(Reply::Error(refused)),
         },
-        Op::Alerts | Op::AlertTest => Answer::Now(Reply::Error(ErrorReply::new(ErrorCode::Internal, "todo"))),
+        Op::Alerts => Answer::Now(alerts(shared, caller)),
+        Op::AlertTest => to_the_end(webhooks::test(Arc::clone(shared), asker.clone())),
         Op::SlotRemove(request) => to_the_end(locking::slot_remove(Arc::clone(front), asker.clone(), request.slot)),
     }
 }
@@ -190,6 +192,13 @@ fn joined(work: JoinHandle<Reply>) -> Answer {
     Answer::later(async {
         work.await.unwrap_or_else(|_| Reply::Error(ErrorReply::new(ErrorCode::Internal, "the request failed in the daemon; its log says why")))
     })
+}
+
+fn alerts(shared: &Shared, caller: &Caller) -> Reply {
+    let core = shared.lock();
+    let mut alerts: Vec<_> = core.broker.alerts().into_iter().map(Notice::told).collect();
+    alerts.retain(|alert| news::may_hear_alert(caller, alert));
+    Reply::Alerts(alerts)
 }
 
 fn health(shared: &Shared, caller: &Caller) -> Reply {
@@ -307,12 +316,7 @@ fn report(shared: &Arc<Shared>, caller: &Caller, request: &Report) -> Answer {
         shared.suspect.notify_one();
     }
     durable(shared, |broker, moment| {
-        let (provider, now) = (&lease.key.provider, moment.now.steady);
-        let was_missed = broker.missed(provider, now).is_some();
         let reported: Reported = broker.report(caller, &lease, &told, moment)?;
-        if was_missed && broker.missed(provider, now).is_none() {
-            tracing::info!(provider = %provider, "the provider is reached again, as a report tells");
-        }
         Ok(Reply::Reported(reported))
     })
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::daemon::logging as log;
 use crate::endpoint::listen::{Cgroup, Peer};
 use crate::id::{Uid, UnitName};
 use crate::limits::users::PerUser;
@@ -80,7 +81,7 @@ impl Denials {
         if began.is_none_or(|began| now.since(began) >= TELL_SPAN) {
             let untold = count.saturating_sub(TOLD_MAX);
             if untold > 0 {
-                tracing::warn!(target: "gollm::audit", denials = untold, "more was denied than is told one by one");
+                tracing::warn!(target: log::AUDIT, denials = untold, "more was denied than is told one by one");
             }
             *state = (Some(now), 1);
             return true;

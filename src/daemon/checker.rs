@@ -22,7 +22,6 @@ use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::reply::{KeyVerdict, Reply, Validation};
 use crate::protocol::request::{KeySet, Validate};
 use crate::secret::Secret;
-use crate::time::clock::Clock;
 
 pub(crate) use rounds::rounds;
 
@@ -111,23 +110,9 @@ async fn ask(shared: &Shared, provider: &ProviderPolicy, secret: &Secret) -> Che
     prober.check(kind, &provider.base_url, secret).await
 }
 
-/// What a check found is the broker's to know; the log is told where a provider, or all of them, can no longer be reached, or can again.
+/// What a check found is the broker's to know.
 fn note(shared: &Shared, core: &mut Core, id: &KeyId, checked: &Checked) {
-    let provider = &id.provider;
-    let now = shared.clock.now().steady;
-    let before = (core.broker.missed(provider, now).is_some(), core.broker.network_down(now).is_some());
-    core.at_once(shared, |broker, moment| broker.probed(id, checked, moment));
-    let missed = core.broker.missed(provider, now).map(|missed| missed.why.as_str());
-    match (before.0, missed) {
-        (false, Some(why)) => tracing::warn!(provider = %provider, why, "the provider is not reached"),
-        (true, None) => tracing::info!(provider = %provider, "the provider is reached again"),
-        _ => {}
-    }
-    match (before.1, core.broker.network_down(now).is_some()) {
-        (false, true) => tracing::warn!("no provider is reached: the network of this machine seems to be down"),
-        (true, false) => tracing::info!("a provider is reached again: the network of this machine is back"),
-        _ => {}
-    }
+    core.decide(shared, |broker, moment| broker.probed(id, checked, moment));
 }
 
 fn chosen(shared: &Shared, request: &Validate) -> Result<Vec<(ProviderPolicy, KeyId)>, ErrorReply> {

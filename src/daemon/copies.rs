@@ -8,6 +8,7 @@ use crate::daemon::answer::Asker;
 use crate::daemon::front::Front;
 use crate::daemon::journal::FLOOR_KEY;
 use crate::daemon::locking::{bad, internal, locked, vault_refusal};
+use crate::daemon::logging as log;
 use crate::daemon::rebuild;
 use crate::daemon::start::{self, StartError};
 use crate::daemon::state::{Order, Shared};
@@ -232,7 +233,7 @@ async fn replaced(front: &Arc<Front>, shared: &Arc<Shared>, asker: &Asker, found
         return Err(refused);
     }
     trail::tell(&front.serving(), &told);
-    tracing::info!("a backup was restored");
+    tracing::info!(target: log::STORE, "a backup was restored");
     Ok(())
 }
 

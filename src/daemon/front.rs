@@ -12,7 +12,7 @@ use crate::daemon::bounds::{Connections, Denials, NotedDenials, Services};
 use crate::daemon::copies::Copies;
 use crate::daemon::news::News;
 use crate::daemon::state::Shared;
-use crate::daemon::{checker, journal, start::StartError};
+use crate::daemon::{checker, journal, start::StartError, webhooks};
 use crate::endpoint::Endpoint;
 use crate::environment::Environment;
 use crate::store::Store;
@@ -108,7 +108,7 @@ pub(crate) struct Front {
 
 /// What runs as long as the store is open.
 struct Running {
-    tasks: [AbortHandle; 2],
+    tasks: [AbortHandle; 3],
     writer: JoinHandle<Result<(), String>>,
 }
 
@@ -138,8 +138,12 @@ impl Front {
         };
         // It ends with the journal's thread, which it tells for.
         drop(tokio::spawn(journal::tell(told)));
-        let tasks =
-            [tokio::spawn(super::tick(Arc::clone(&shared))).abort_handle(), tokio::spawn(checker::rounds(Arc::clone(&shared))).abort_handle()];
+        let tasks = [
+            tokio::spawn(super::tick(Arc::clone(&shared))),
+            tokio::spawn(checker::rounds(Arc::clone(&shared))),
+            tokio::spawn(webhooks::deliver(Arc::clone(&shared))),
+        ]
+        .map(|task| task.abort_handle());
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(Running { tasks, writer });
         self.replace(shared);
         Ok(())

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::broker::Shelf;
+use crate::daemon::logging as log;
 use crate::daemon::news::Words;
 use crate::daemon::observe::{self, Changed, States};
 use crate::daemon::state::{Core, Order, Shared, Sleep, Waiters};
@@ -79,6 +80,8 @@ struct Writer {
     ran_out: HashMap<u64, Granted>,
     /// The changes of states that events of the batch made.
     changes: Vec<live::Event>,
+    /// The number of the last alert that was told.
+    told_alert: u64,
     /// The end of the audit trail that the log was told of last.
     anchored: u64,
     /// Another data key that is on its way.
@@ -103,6 +106,7 @@ pub(crate) fn run(shared: Arc<Shared>, store: Store, tell: mpsc::Sender<Told>) -
         units: Arc::default(),
         ran_out: HashMap::new(),
         changes: Vec::new(),
+        told_alert: 0,
         anchored: 0,
         rekeying: None,
     };
@@ -166,6 +170,15 @@ impl Writer {
             }
             self.changes.push(event);
         }
+        for event in &events {
+            if let Event::Alert(notice) = event {
+                core.note(&self.shared, &observe::entry_of(notice));
+            }
+        }
+        // What can't be written is told of at once.
+        if core.failing.is_some() {
+            self.told_alert = tell_alerts(&self.shared, &events, self.told_alert);
+        }
         self.units = core.broker.units();
         let ran_out = events.iter().filter_map(|event| if let Event::Expired { number, .. } = event { core.broker.ran_out(*number) } else { None });
         self.ran_out.extend(ran_out.map(|lease| (lease.number, lease)));
@@ -200,6 +213,7 @@ impl Writer {
     fn tell(&mut self, count: usize) {
         let events = self.batch.get(..count).unwrap_or_default();
         observe::happened(events);
+        self.told_alert = tell_alerts(&self.shared, events, self.told_alert);
         let news = &self.shared.desk.news;
         if news.is_heard() {
             let words = Words { units: &self.units, ran_out: &self.ran_out };
@@ -207,7 +221,10 @@ impl Writer {
         }
         if count >= self.batch.len() {
             self.ran_out.clear();
-            self.changes.drain(..).for_each(|change| news.tell(change));
+            for change in self.changes.drain(..) {
+                observe::changed(&change);
+                news.tell(change);
+            }
         }
     }
 
@@ -218,16 +235,16 @@ impl Writer {
             Ok(()) => {
                 self.shared.durable.store(self.taken, Ordering::Release);
                 if core.failing.take().is_some() {
-                    tracing::info!("the store can be written again; nothing was lost");
+                    core.note_outside(&self.shared);
                     // Keys that are free may be leased again.
                     core.serve(&self.shared);
                 }
             }
             Err(why) => {
-                if core.failing.is_none() {
-                    tracing::error!(error = %why, "the store can't be written; reports are refused until it can");
+                if core.failing.replace(why.clone()).is_none() {
+                    tracing::error!(target: log::STORE, error = %why, "the store can't be written; reports are refused until it can");
                 }
-                core.failing = Some(why.clone());
+                core.note_outside(&self.shared);
             }
         }
     }
@@ -259,7 +276,7 @@ impl Writer {
             if end != self.anchored {
                 self.anchored = end;
                 // In the log, where whoever changes the store does not reach: it shows when the end of the trail was cut off.
-                tracing::info!(target: "gollm::audit", anchor = format!("{}:{}", anchor.seq, anchor.hash), "the audit trail goes to here");
+                tracing::info!(target: log::AUDIT, anchor = format!("{}:{}", anchor.seq, anchor.hash), "the audit trail goes to here");
             }
         } else {
             let mut core = shared.lock();
@@ -273,7 +290,7 @@ impl Writer {
     fn store_changes(&mut self, changes: &[Change]) -> Result<(), String> {
         match self.store.checkpoint(changes) {
             Err(why @ AppendError::Behind { .. }) => {
-                tracing::warn!(error = %why, "the database behind the journal is not up to date; the journal keeps what it lacks");
+                tracing::warn!(target: log::STORE, error = %why, "the database behind the journal is not up to date; the journal keeps what it lacks");
                 Ok(())
             }
             other => other.map_err(in_short),
@@ -294,7 +311,7 @@ impl Writer {
             match core.safe.record(&self.shared.vault(), &id) {
                 Ok(value) => changes.push(Change { tree: Tree::Secrets, key: id.to_string().into_bytes(), value }),
                 Err(why) => {
-                    tracing::error!(key = %id, error = %why, "a secret can't be kept; it is tried again");
+                    tracing::error!(target: log::STORE, provider = %id.provider, key = %id.key, error = %why, "a secret can't be kept; it is tried again");
                     core.secrets_changed.push(id);
                 }
             }
@@ -347,6 +364,21 @@ impl Writer {
         }
         self.store.close().map_err(|why| why.to_string())
     }
+}
+
+/// Tells log, subscribers and webhooks of alerts that are newer than `told`; returns the newest.
+fn tell_alerts(shared: &Shared, events: &[Event], told: u64) -> u64 {
+    let mut newest = told;
+    for notice in events.iter().filter_map(|event| if let Event::Alert(notice) = event { Some(notice) } else { None }) {
+        if notice.id > newest {
+            newest = notice.id;
+            let alert = notice.told();
+            observe::alert(&alert);
+            shared.desk.news.tell(live::Event::Alert(alert));
+            shared.posts.notify_one();
+        }
+    }
+    newest
 }
 
 /// As many of the first events as one record of the journal holds, encoded: nearly always all of them.

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use crate::access::Caller;
 use crate::broker::{Grant, Selected, Served, Ticket};
 use crate::daemon::answer::{Answer, Handed, when_durable};
+use crate::daemon::logging as log;
 use crate::daemon::news;
 use crate::daemon::safe::Entry;
 use crate::daemon::state::{Core, Durable, Shared, unwritable};
@@ -173,7 +174,7 @@ fn hand_out(shared: &Arc<Shared>, given: Given) -> Result<Out, Sealed> {
     let lease = entry.and_then(|entry| entry.open(&shared.vault()).ok()).and_then(|secret| leased(shared, &grant, secret));
     let Some(lease) = lease else {
         let mut core = shared.lock();
-        tracing::error!(key = %grant.lease.key, "the secret of this key can't be opened: the key is sealed until another one is set");
+        tracing::error!(target: log::STORE, provider = %grant.lease.key.provider, key = %grant.lease.key.key, "the secret of this key can't be opened: the key is sealed until another one is set");
         core.broker.set_sealed(&grant.lease.key, true);
         core.give_back(shared, &grant.lease);
         return Err(Sealed);

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use crate::config;
 use crate::daemon::answer::Asker;
 use crate::daemon::front::Front;
+use crate::daemon::logging as log;
 use crate::daemon::start::{self, StartError};
 use crate::daemon::state::Shared;
 use crate::daemon::trail::{self, Noted};
@@ -37,11 +38,11 @@ pub(crate) async fn lock(front: Arc<Front>, asker: Asker) -> Reply {
     shared.lock().dismiss(&self::locked("an admin locked it"), &shared);
     front.replace(Arc::new(locked));
     let closed = front.close(&shared).await;
-    tracing::info!("the store is locked");
+    tracing::info!(target: log::SERVICE, "the store is locked");
     start::tell_phase(&front.serving());
     closed.map_or_else(
         |why| {
-            tracing::error!(error = %why, "what could not be written before the store was locked is lost");
+            tracing::error!(target: log::STORE, error = %why, "what could not be written before the store was locked is lost");
             Reply::Error(ErrorReply::new(ErrorCode::Internal, "the store is locked, and what could not be written before is lost; the log says why"))
         },
         |()| Reply::Done,
@@ -73,7 +74,7 @@ pub(crate) async fn unlock(front: Arc<Front>, asker: Asker, request: Unlock) -> 
     let before = if result.is_ok() { refused.swap(0, Ordering::AcqRel) } else { refused.fetch_add(1, Ordering::AcqRel) };
     let detail = (result.is_ok() && before > 0).then(|| format!("after {before} that were refused"));
     if result.is_ok() && !is_open {
-        tracing::info!("the store is unlocked");
+        tracing::info!(target: log::SERVICE, "the store is unlocked");
         start::tell_phase(&front.serving());
     }
     let reply = result.map_or_else(Reply::Error, |()| Reply::Done);
@@ -97,7 +98,7 @@ pub(crate) fn internal(act: &str, why: &dyn std::fmt::Display) -> ErrorReply {
 pub(crate) fn vault_refusal(act: &str, why: &VaultError) -> ErrorReply {
     match why {
         VaultError::WrongPassword { .. } => {
-            tracing::warn!(act, "a wrong master password was given");
+            tracing::warn!(target: log::SERVICE, act, "a wrong master password was given");
             ErrorReply::new(ErrorCode::Denied, "wrong master password: it opens no slot of this store; nothing was changed")
         }
         VaultError::Slot(why) => ErrorReply::new(ErrorCode::BadRequest, why.to_string()),

@@ -13,6 +13,7 @@ use crate::daemon::front::Front;
 use crate::daemon::trail;
 use crate::event::{self, Granted, Usage};
 use crate::id::{ModelName, Origin};
+use crate::protocol::alert::Alert;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::live::{self, Event, EventKind, Settled};
 use crate::protocol::outcome::Outcome;
@@ -124,12 +125,18 @@ impl Waiting {
     }
 }
 
+/// A client hears of alerts about itself, and about its own providers where they are about no other caller.
+pub(crate) fn may_hear_alert(caller: &Caller, alert: &Alert) -> bool {
+    let is_its = |provider| caller.may_use(provider);
+    caller.role == Role::Admin || alert.caller.map_or_else(|| alert.provider.as_ref().is_some_and(is_its), |uid| uid == caller.uid)
+}
+
 /// A client hears of its own providers, and of requests its own; the audit trail is for admins.
 fn may_hear(caller: &Caller, event: &Event) -> bool {
     let is_own = || match event {
         Event::Lagged { .. } => true,
         Event::Audit(_) => false,
-        Event::Alert(alert) if alert.caller.is_some_and(|uid| uid != caller.uid) => false,
+        Event::Alert(alert) => may_hear_alert(caller, alert),
         event => event.provider().is_some_and(|provider| caller.may_use(provider)) && event.caller().is_none_or(|uid| uid == caller.uid),
     };
     match caller.role {
@@ -234,6 +241,12 @@ impl Words<'_> {
                 cached_tokens: recorded.usage.cached_tokens,
                 cost_usd: recorded.usage.cost,
                 priced: !recorded.usage.unpriced,
+            })),
+            event::Event::Provider { provider, reachable, reason, at } => Some(Event::ProviderState(live::ProviderStateChanged {
+                time: at.wall,
+                provider: provider.clone(),
+                reachable: *reachable,
+                reason: reason.clone(),
             })),
             event::Event::Audited(bytes) => {
                 let link = Link::of_bytes(bytes)?;

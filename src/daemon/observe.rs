@@ -2,15 +2,18 @@
 
 use std::collections::HashMap;
 
+use crate::alert::Notice;
 use crate::audit::Entry;
 use crate::daemon::bounds::{self, Sparse};
-use crate::event::{AccountKey, Event};
+use crate::daemon::logging as log;
+use crate::event::{Event, Recorded, Settled};
 use crate::health::KeyHealth;
-use crate::health::account::AccountHealth;
-use crate::id::{KeyId, ProviderName};
+use crate::health::account::{AccountHealth, AccountKey};
+use crate::id::{AccountName, KeyId, KeyName, ProviderName};
+use crate::protocol::alert::{Alert, AlertState};
 use crate::protocol::live::{self, AccountStateChanged, KeyStateChanged};
 use crate::protocol::reply::KeyState;
-use crate::time::{Now, Timestamp};
+use crate::time::Now;
 
 /// The states of keys and accounts: subscribers and the audit trail hear of a change, not of everything that happens to a key's health.
 #[derive(Default)]
@@ -114,40 +117,77 @@ pub(crate) fn happened(events: &[Event]) {
 
 fn one(event: &Event) {
     match event {
-        Event::Granted(lease) => tracing::trace!(key = %lease.key, uid = %lease.caller.uid, lease = lease.number, "leased"),
-        Event::Settled(settled) => {
-            tracing::debug!(key = %settled.lease.key, uid = %settled.lease.caller.uid, lease = settled.lease.number, outcome = %settled.outcome, cost = %settled.usage.cost, "reported");
+        Event::Granted(lease) => {
+            let KeyId { provider, key } = &lease.key;
+            tracing::trace!(%provider, %key, uid = %lease.caller.uid, lease = lease.number, "leased");
         }
-        Event::AccountForgotten { key } => tracing::debug!(key = %key, "its account is to be learned again"),
-        Event::Session { session, key, .. } => tracing::trace!(key = %key, uid = %session.caller, "session"),
+        Event::Settled(Settled { lease, outcome, usage, .. }) => {
+            let KeyId { provider, key } = &lease.key;
+            tracing::debug!(%provider, %key, %outcome, uid = %lease.caller.uid, lease = lease.number, cost = %usage.cost, "reported");
+        }
+        Event::AccountForgotten { key: KeyId { provider, key } } => tracing::debug!(%provider, %key, "its account is to be learned again"),
+        Event::Session { session, key: KeyId { provider, key }, .. } => tracing::trace!(%provider, %key, uid = %session.caller, "session"),
         Event::Expired { number, .. } => tracing::debug!(lease = number, "a lease ran out and was charged its estimate"),
-        Event::Recorded(recorded) => {
-            tracing::debug!(key = %recorded.key, uid = %recorded.caller.uid, outcome = %recorded.outcome, cost = %recorded.usage.cost, "recorded")
+        Event::Recorded(Recorded { key: KeyId { provider, key }, outcome, caller, usage, .. }) => {
+            tracing::debug!(%provider, %key, %outcome, uid = %caller.uid, cost = %usage.cost, "recorded");
         }
-        Event::Health { key, health } => {
-            let now = Now { wall: health.since.unwrap_or(Timestamp::from_unix_millis(0)), steady: crate::time::Steady::from_millis(0) };
-            let (state, _, reason) = health.state(now);
-            let reason = reason.unwrap_or_default();
-            if state.is_healthy() {
-                tracing::info!(key = %key, state = %state, reason, "key state")
-            } else {
-                tracing::warn!(key = %key, state = %state, reason, "key state")
-            }
+        Event::AccountLearned { key: KeyId { provider, key }, account } => tracing::info!(%provider, %key, %account, "the key's account is known"),
+        Event::SecretKept { key: KeyId { provider, key }, .. } => tracing::info!(%provider, %key, "a secret was kept"),
+        Event::SecretErased { key: KeyId { provider, key } } => tracing::info!(%provider, %key, "a secret was erased"),
+        Event::Provider { provider, reachable: true, .. } => tracing::info!(target: log::PROVIDER, %provider, "the provider is reached again"),
+        Event::Provider { provider, reachable: false, reason, .. } => {
+            tracing::warn!(target: log::PROVIDER, %provider, reason, "the provider is not reached");
         }
-        Event::Account { account, health } => {
-            let state = health.state(crate::time::Steady::from_millis(0)).map_or(KeyState::Healthy, |(state, ..)| state);
-            let (provider, account) = named(account);
-            if state.is_healthy() {
-                tracing::info!(provider = %provider, account, state = %state, "account state")
-            } else {
-                tracing::warn!(provider = %provider, account, state = %state, "account state")
-            }
+        // The states are told of where they change, alerts where they are sent.
+        Event::Health { .. } | Event::Account { .. } | Event::Alert(_) => {}
+        Event::Audited(_) | Event::Clock(_) | Event::Ahead(_) | Event::Adopted(_) | Event::Renewed { .. } => {}
+        Event::Unit { .. } | Event::Posted { .. } | Event::Alerted { .. } => {}
+    }
+}
+
+/// Tells the log of a state that is another one than before.
+pub(crate) fn changed(event: &live::Event) {
+    match event {
+        live::Event::KeyState(KeyStateChanged { provider, key_name, state, reason, .. }) if state.is_healthy() => {
+            tracing::info!(target: log::STATE, %provider, key = %key_name, %state, reason, "key state");
         }
-        Event::AccountLearned { key, account } => tracing::info!(key = %key, account = %account, "the key's account is known"),
-        Event::Alerted { key: Some(key), .. } => tracing::warn!(key = %key, "a key's cost today has passed the alert threshold of its cost_limit"),
-        Event::Alerted { key: None, .. } => tracing::warn!("the cost today has passed the alert threshold of daily_cost_limit"),
-        Event::SecretKept { key, .. } => tracing::info!(key = %key, "a secret was kept"),
-        Event::SecretErased { key } => tracing::info!(key = %key, "a secret was erased"),
-        Event::Audited(_) | Event::Clock(_) | Event::Ahead(_) | Event::Adopted(_) | Event::Renewed { .. } | Event::Unit { .. } => {}
+        live::Event::KeyState(KeyStateChanged { provider, key_name, state, reason, .. }) => {
+            tracing::warn!(target: log::STATE, %provider, key = %key_name, %state, reason, "key state");
+        }
+        live::Event::AccountState(AccountStateChanged { provider, account, state, reason, .. }) if state.is_healthy() => {
+            tracing::info!(target: log::STATE, %provider, %account, %state, reason, "account state");
+        }
+        live::Event::AccountState(AccountStateChanged { provider, account, state, reason, .. }) => {
+            tracing::warn!(target: log::STATE, %provider, %account, %state, reason, "account state");
+        }
+        _ => {}
+    }
+}
+
+/// What the audit trail hears of an alert.
+pub(crate) fn entry_of(notice: &Notice) -> Entry {
+    let alert = notice.told();
+    let key = alert.provider.as_ref().zip(alert.key_name.as_ref()).map(|(provider, key)| format!("{provider}/{key}"));
+    Entry {
+        at: alert.time,
+        uid: None,
+        pid: None,
+        unit: None,
+        act: "alert".to_owned(),
+        target: key.or_else(|| alert.provider.map(|provider| provider.to_string())),
+        result: alert.state.name().to_owned(),
+        detail: Some(format!("{}: {}", alert.kind, alert.message)),
+    }
+}
+
+/// Tells the log of an alert.
+pub(crate) fn alert(alert: &Alert) {
+    let Alert { id, kind, provider, key_name, account, caller, message, .. } = alert;
+    let [provider, key, account] =
+        [provider.as_ref().map(ProviderName::as_str), key_name.as_ref().map(KeyName::as_str), account.as_ref().map(AccountName::as_str)];
+    let uid = caller.map(|caller| caller.0);
+    match alert.state {
+        AlertState::Raised => tracing::warn!(target: log::ALERT, alert = %kind, id, provider, key, account, uid, "{message}"),
+        AlertState::Recovered => tracing::info!(target: log::ALERT, alert = %kind, id, provider, key, account, uid, "{message}"),
     }
 }

@@ -6,6 +6,7 @@ use crate::config::{self, Settings};
 use crate::daemon::admin;
 use crate::daemon::front::Desk;
 use crate::daemon::journal::{CLOCK_KEY, FLOOR_KEY, shelf_of};
+use crate::daemon::logging as log;
 use crate::daemon::safe::{Safe, SafeError};
 use crate::daemon::start::{StartError, live_of};
 use crate::daemon::state::{Beginning, Live};
@@ -88,7 +89,7 @@ fn shelved(record: &store::Record) -> Option<Record<'_>> {
 /// The secrets: those in the store, then what the journal says happened to them since.
 fn safe_of(vault: &Vault, records: &[store::Record], events: &[Event]) -> Safe {
     let mut safe = Safe::default();
-    let refused = |id: &KeyId, why: &SafeError| tracing::error!(key = %id, error = %why, "a secret can't be opened: its key is sealed");
+    let refused = |id: &KeyId, why: &SafeError| tracing::error!(target: log::STORE, provider = %id.provider, key = %id.key, error = %why, "a secret can't be opened: its key is sealed");
     for record in records.iter().filter(|record| record.tree == Tree::Secrets) {
         let Some(id) = std::str::from_utf8(&record.key).ok().and_then(|id| id.parse::<KeyId>().ok()) else { continue };
         if let Err(why) = safe.load(vault, &id, &record.value) {

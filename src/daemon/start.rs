@@ -9,6 +9,7 @@ use crate::config::secrets::Fetched;
 use crate::config::{self, Settings};
 use crate::daemon::Options;
 use crate::daemon::front::{Desk, Front};
+use crate::daemon::logging as log;
 use crate::daemon::rebuild::rebuild;
 use crate::daemon::state::{Live, Shared};
 use crate::daemon::{admin, status, trail};
@@ -16,9 +17,11 @@ use crate::endpoint::listen::{ListenError, Listener};
 use crate::endpoint::{self, Endpoint, NoPlace};
 use crate::environment::Environment;
 use crate::event::{Event, UnknownEvents};
+use crate::http::{Http, HttpError};
 use crate::id::Uid;
+use crate::notify::Notifier;
 use crate::platform;
-use crate::probe::{ProbeError, Prober};
+use crate::probe::Prober;
 use crate::store::error::OpenError;
 use crate::store::{self, Opened, Store};
 use crate::vault::VaultError;
@@ -62,9 +65,9 @@ pub enum StartError {
     /// The socket can't be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// Live checks can't be made.
+    /// Nothing can be sent over HTTP.
     #[error(transparent)]
-    Probe(#[from] ProbeError),
+    Http(#[from] HttpError),
     /// The system refused what every program needs.
     #[error("the system refused a thread, a pipe or a signal handler: {0}")]
     Runtime(std::io::Error),
@@ -202,7 +205,7 @@ const fn handed() -> Result<Option<Handed>, StartError> {
 pub(super) fn start(options: &Options, environment: Environment) -> Result<Started, StartError> {
     let file = config::locate(options.config.as_deref(), &environment)?;
     let mut settings = config::load(file.as_deref(), &environment)?;
-    let fetched = std::mem::take(&mut settings.fetched);
+    let mut fetched = std::mem::take(&mut settings.fetched);
     let handed = handed()?;
     let (endpoint, group) = match &handed {
         Some((_, place, group)) => (place.clone(), *group),
@@ -221,7 +224,7 @@ pub(super) fn start(options: &Options, environment: Environment) -> Result<Start
     let desk = Arc::new(desk(environment.without("GOLLM_MASTER_PASSWORD")));
     let front = match opened {
         Ok(opened) => {
-            let (shared, store) = shared_of(&desk, opened, settings, &fetched)?;
+            let (shared, store) = shared_of(&desk, opened, settings, &mut fetched)?;
             let front = Front::new(Arc::clone(&desk), Arc::clone(&shared));
             trail::note_of_daemon(&shared, "start", Some(format!("version {}", env!("CARGO_PKG_VERSION"))));
             front.run(shared, store)?;
@@ -229,7 +232,7 @@ pub(super) fn start(options: &Options, environment: Environment) -> Result<Start
         }
         Err(OpenError::Vault(VaultError::Locked { why })) => {
             let why = why.unwrap_or_else(|| "its password is not given yet".to_owned());
-            tracing::warn!("the store is locked ({why}): `gollmctl unlock` opens it");
+            tracing::warn!(target: log::SERVICE, "the store is locked ({why}): `gollmctl unlock` opens it");
             let live = live_of(&desk, settings, Vec::new())?;
             Front::new(Arc::clone(&desk), Arc::new(Shared::locked(desk, live, MasterSource::Prompt, why)?))
         }
@@ -253,12 +256,12 @@ pub(super) fn open_again(desk: &Arc<Desk>, setting: &MasterSetting) -> Result<(A
 
 /// Lets an opened store be served from, with settings that were loaded before.
 pub(super) fn served(desk: &Arc<Desk>, opened: Opened, mut settings: Settings) -> Result<(Arc<Shared>, Store), StartError> {
-    let fetched = std::mem::take(&mut settings.fetched);
-    shared_of(desk, opened, settings, &fetched)
+    let mut fetched = std::mem::take(&mut settings.fetched);
+    shared_of(desk, opened, settings, &mut fetched)
 }
 
-fn shared_of(desk: &Arc<Desk>, opened: Opened, settings: Settings, fetched: &Fetched) -> Result<(Arc<Shared>, Store), StartError> {
-    tracing::info!(state = %desk.state_dir.display(), master = opened.master.name(), fresh = opened.fresh, "the store is open");
+fn shared_of(desk: &Arc<Desk>, opened: Opened, settings: Settings, fetched: &mut Fetched) -> Result<(Arc<Shared>, Store), StartError> {
+    tracing::info!(target: log::STORE, state = %desk.state_dir.display(), master = opened.master.name(), fresh = opened.fresh, "the store is open");
     let (beginning, store) = rebuild(desk, opened, settings)?;
     let shared = Arc::new(Shared::new(Arc::clone(desk), beginning));
     apply(&shared, fetched);
@@ -267,10 +270,12 @@ fn shared_of(desk: &Arc<Desk>, opened: Opened, settings: Settings, fetched: &Fet
 
 /// Who is served, and what probes are made with.
 pub(super) fn live_of(desk: &Desk, settings: Settings, mut warnings: Vec<String>) -> Result<Live, StartError> {
-    let prober = Prober::new(settings.key_timeout, &desk.environment)?;
+    let http = Http::new(&desk.environment)?;
+    let prober = Arc::new(Prober::new(settings.key_timeout, http.clone()));
+    let notifier = Arc::new(Notifier::new(http));
     let (access, unknown) = platform::access(settings.access.as_ref(), desk.socket_group);
     warnings.extend(unknown);
-    Ok(Live { settings: Arc::new(settings), access: Arc::new(access), prober: Arc::new(prober), warnings, of_store: Arc::default(), refused: None })
+    Ok(Live { settings: Arc::new(settings), access: Arc::new(access), prober, notifier, warnings, of_store: Arc::default(), refused: None })
 }
 
 /// Tells the service manager that it serves, or waits for a person.
@@ -282,7 +287,7 @@ pub(super) fn tell_phase(shared: &Shared) {
 }
 
 /// Applies the settings to the rebuilt state.
-fn apply(shared: &Shared, fetched: &Fetched) {
+fn apply(shared: &Shared, fetched: &mut Fetched) {
     let live = shared.live();
     let mut core = shared.lock();
     core.broker.pass_on(Event::Clock(shared.clock.mark()));
@@ -290,9 +295,10 @@ fn apply(shared: &Shared, fetched: &Fetched) {
     // Everything in the store and the journal is brought together at the first checkpoint.
     core.secrets_changed = core.safe.entries().map(|(id, _)| id.clone()).collect();
     warnings.extend(admin::apply(shared, &mut core, &live.settings, fetched));
+    core.note_outside(shared);
     drop(core);
     for warning in status::general_warnings(shared.master()).iter().chain(live.of_store.iter()).chain(&live.settings.warnings).chain(&warnings) {
-        tracing::warn!("{warning}");
+        tracing::warn!(target: log::CONFIG, "{warning}");
     }
     shared.set_live(Live { warnings, refused: None, ..Live::clone(&live) });
 }

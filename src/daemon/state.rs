@@ -9,7 +9,7 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 
 use crate::access::Access;
 use crate::audit::{Bounds, Entry, Trail};
-use crate::broker::{Broker, Moment, Ticket};
+use crate::broker::{Broker, Moment, Outside, Ticket};
 use crate::config::Settings;
 use crate::daemon::front::Desk;
 use crate::daemon::leasing::Handover;
@@ -17,6 +17,7 @@ use crate::daemon::safe::{self, Safe};
 use crate::daemon::start::StartError;
 use crate::event::Event;
 use crate::id::KeyId;
+use crate::notify::{Notifier, Target};
 use crate::probe::Prober;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::store::Record;
@@ -119,6 +120,10 @@ pub(crate) struct Shared {
     live: RwLock<Arc<Live>>,
     /// Wakes the ticker: there is a deadline before the one it waits for.
     pub(crate) sooner: Notify,
+    /// Wakes who sends to webhooks: a notice waits.
+    pub(crate) posts: Notify,
+    /// Who is told of alerts, in configured order.
+    webhooks: RwLock<Arc<[Arc<Target>]>>,
     /// Wakes the health checker: a key waits for a probe.
     pub(crate) suspect: Notify,
     /// Places for statistics that are computed at a time.
@@ -134,6 +139,7 @@ pub(crate) struct Live {
     /// Who is served.
     pub(crate) access: Arc<Access>,
     pub(crate) prober: Arc<Prober>,
+    pub(crate) notifier: Arc<Notifier>,
     /// What came up when the configuration was applied.
     pub(crate) warnings: Vec<String>,
     /// What came up when the store was opened, and holds until it is opened again.
@@ -235,6 +241,14 @@ impl Core {
         }
     }
 
+    /// Lets the broker know of what it does not see by itself.
+    pub(crate) fn note_outside(&mut self, shared: &Shared) {
+        let master_in_file = shared.locked.is_none() && shared.master() == MasterSource::File;
+        let outside = Outside { store_failing: self.failing.clone(), master_in_file };
+        self.broker.note_outside(outside, shared.clock.now());
+        self.wake_journal(shared);
+    }
+
     /// Erases a secret, in memory and by an event.
     pub(crate) fn erase_secret(&mut self, id: &KeyId) {
         self.safe.erase(id);
@@ -318,6 +332,8 @@ impl Shared {
             master: RwLock::new(beginning.master),
             live: RwLock::new(Arc::new(beginning.live)),
             sooner: Notify::new(),
+            posts: Notify::new(),
+            webhooks: RwLock::default(),
             suspect: Notify::new(),
             statistics: Arc::new(Semaphore::new(STATISTICS_AT_ONCE)),
             checks: Arc::new(Semaphore::new(CHECKS_AT_ONCE)),
@@ -362,6 +378,17 @@ impl Shared {
             core.wake_journal(self);
         }
         answered.await.unwrap_or_else(|_| Err("the daemon is stopping, or is being locked".to_owned()))
+    }
+
+    /// Who is told of alerts, in configured order.
+    pub(crate) fn webhooks(&self) -> Arc<[Arc<Target>]> {
+        Arc::clone(&self.webhooks.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From now on these are told of alerts.
+    pub(crate) fn set_webhooks(&self, targets: Vec<Arc<Target>>) {
+        *self.webhooks.write().unwrap_or_else(PoisonError::into_inner) = targets.into();
+        self.posts.notify_one();
     }
 
     /// How much of the audit trail is kept.

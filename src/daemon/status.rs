@@ -3,8 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use crate::access::Caller;
-use crate::daemon::locking;
 use crate::daemon::state::Shared;
+use crate::daemon::{locking, webhooks};
 use crate::id::{KeyId, ProviderName};
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::reply::{Counts, GlobalStatus, Reply, Role, Status};
@@ -26,6 +26,7 @@ pub(crate) fn status(shared: &Shared, caller: &Caller) -> Status {
     warnings.extend(live.of_store.iter().cloned());
     warnings.extend(live.settings.warnings.iter().chain(&live.warnings).cloned());
     warnings.extend(core.broker.warnings(now));
+    warnings.extend(webhooks::warnings(shared, &core));
     let mut providers = core.broker.provider_rows(now);
     let mut global = core.broker.global_row(now);
     let mut counts =

@@ -7,6 +7,7 @@ use crate::audit::{Anchor, Broken, Entry, Link};
 use crate::config::AuditedSelects;
 use crate::daemon::answer::{Answer, Asker, when_durable};
 use crate::daemon::bounds;
+use crate::daemon::logging as log;
 use crate::daemon::state::Shared;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::reply::{Audit, AuditEntry, AuditVerified, Reply};
@@ -112,11 +113,11 @@ pub(crate) fn tell(shared: &Shared, entry: &Entry) {
         return;
     }
     let Entry { uid, pid, act, target, result, .. } = entry;
-    let (uid, target) = (uid.map(|uid| uid.0), target.as_ref().map(tracing::field::display));
+    let (uid, subject) = (uid.map(|uid| uid.0), target.as_ref().map(tracing::field::display));
     if result == "denied" {
-        tracing::warn!(target: "gollm::audit", uid, pid, act, key = target, result, "denied");
+        tracing::warn!(target: log::AUDIT, uid, pid, act, subject, result, "denied");
     } else {
-        tracing::info!(target: "gollm::audit", uid, pid, act, key = target, result, "admin");
+        tracing::info!(target: log::AUDIT, uid, pid, act, subject, result, "admin");
     }
 }
 

@@ -1,17 +1,37 @@
 //! The health of an account: what providers meter, whatever key was used.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::health::Against;
 use crate::health::aside::{Aside, Standing};
+use crate::id::{AccountName, KeyName, ProviderName};
 use crate::protocol::error::Reason;
 use crate::protocol::reply::KeyState;
 use crate::time::{Now, Steady};
 
 /// Two rate limits on keys of one account within this time are the account's.
 pub const ACCOUNT_SPAN: Duration = Duration::from_secs(10);
+
+/// Names an account: one that keys share, or the one that a key has for itself while nobody knows better.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum AccountKey {
+    /// An account with a name.
+    Named(ProviderName, AccountName),
+    /// A key's own.
+    Own(ProviderName, KeyName),
+}
+
+impl fmt::Display for AccountKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AccountKey::Named(provider, account) => write!(f, "account {account} at {provider}"),
+            AccountKey::Own(provider, key) => write!(f, "account of {provider}/{key}"),
+        }
+    }
+}
 
 /// Is the account on trial, so that its keys have one lease at a time together?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -62,6 +62,10 @@ pub(super) fn harden() -> Vec<String> {
     refused
 }
 
+pub(super) fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 pub(super) fn descriptors() -> u64 {
     rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }

@@ -24,6 +24,10 @@ pub(super) fn harden() -> Vec<String> {
     Vec::new()
 }
 
+pub(super) fn host_name() -> String {
+    crate::environment::Environment::of_process().value("COMPUTERNAME").unwrap_or("this machine").to_owned()
+}
+
 pub(super) fn descriptors() -> u64 {
     u64::MAX
 }

@@ -1,21 +1,12 @@
 //! The one request of a check, made up before anything is sent.
 
-use reqwest::Url;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::http::Unreached;
 use crate::catalogue::{self, Auth, Carries, CompletionForm, Method, Probe, Provider, Target};
+use crate::http::{Call, Unreached, address};
 use crate::secret::Secret;
-
-/// A request with a key in it: no Debug.
-pub(super) struct Call {
-    pub(super) method: reqwest::Method,
-    pub(super) url: Url,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Option<String>,
-}
 
 /// How keys are checked at `base_url`.
 ///
@@ -31,7 +22,7 @@ pub(super) fn probe_at(kind: &Provider, base_url: &str) -> Option<Probe> {
 
 impl Call {
     /// The request of `probe` with the key `secret`.
-    pub(super) fn new(kind: &Provider, probe: Probe, base_url: &str, secret: &Secret) -> Result<Self, Unreached> {
+    pub(super) fn probing(kind: &Provider, probe: Probe, base_url: &str, secret: &Secret) -> Result<Self, Unreached> {
         let url = match probe.target {
             Target::Path(path) => joined(base_url, path),
             Target::Elsewhere(url) => url.to_owned(),
@@ -97,11 +88,6 @@ fn usual_headers(kind: &Provider) -> HeaderMap {
     headers
 }
 
-fn address(url: &str) -> Result<Url, Unreached> {
-    let url = Url::parse(url).map_err(|_| Unreached::Address)?;
-    if matches!(url.scheme(), "https" | "http") && url.has_host() { Ok(url) } else { Err(Unreached::Address) }
-}
-
 fn credential(auth: Auth, secret: &Secret) -> Result<(HeaderName, HeaderValue), Unreached> {
     let (name, text) = match auth {
         Auth::Bearer => (AUTHORIZATION, Zeroizing::new(format!("Bearer {}", secret.expose()))),
@@ -111,11 +97,6 @@ fn credential(auth: Auth, secret: &Secret) -> Result<(HeaderName, HeaderValue), 
     // Not indexed by HTTP/2, not shown by Debug.
     value.set_sensitive(true);
     Ok((name, value))
-}
-
-/// The host of a URL, for people.
-pub(super) fn host(url: &str) -> String {
-    Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default()
 }
 
 /// `path` after `base_url`; a first step that the base URL ends with already (`…/v1` and `/v1/models`) stands there once.
@@ -146,7 +127,7 @@ mod tests {
     fn call(kind: &str, base_url: Option<&str>, key: &str) -> Call {
         let kind = catalogue::find(kind).unwrap();
         let base_url = base_url.or(kind.base_url).unwrap();
-        Call::new(kind, probe_at(kind, base_url).unwrap(), base_url, &Secret::new(key.to_owned()).unwrap()).ok().unwrap()
+        Call::probing(kind, probe_at(kind, base_url).unwrap(), base_url, &Secret::new(key.to_owned()).unwrap()).ok().unwrap()
     }
 
     #[test]
@@ -218,7 +199,7 @@ mod tests {
     fn an_address_that_is_no_url_is_an_error() {
         let kind = catalogue::find("openai").unwrap();
         for base_url in ["", "api.openai.com/v1", "ftp://host/v1", "file:///etc"] {
-            let call = Call::new(kind, kind.probe.unwrap(), base_url, &Secret::new("k".to_owned()).unwrap());
+            let call = Call::probing(kind, kind.probe.unwrap(), base_url, &Secret::new("k".to_owned()).unwrap());
             assert!(matches!(call, Err(Unreached::Address)), "{base_url}");
         }
     }

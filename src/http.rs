@@ -1,27 +1,45 @@
-//! The HTTP client of checks: its certificates, its proxy, and bounded answers.
+//! HTTP requests: certificates, proxy, no redirects, and bounded answers. Who sends one makes it up, and says how long it may take.
 
 use std::error::Error;
 use std::io::ErrorKind;
 
-use reqwest::{Certificate, Client, ClientBuilder, NoProxy, Proxy, redirect};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Certificate, Client, ClientBuilder, Method, NoProxy, Proxy, Url, redirect};
 
-use super::ProbeError;
-use super::call::Call;
 use crate::catalogue::answer::{Answer, BODY_MAX};
 use crate::environment::Environment;
 
 /// This machine is never reached through a proxy.
 const NEVER_PROXIED: &str = "localhost,127.0.0.0/8,::1";
 
-/// One client, whose connections are kept and used again.
-#[derive(Debug)]
-pub(super) struct Http(Client);
+/// One client, whose connections are kept and used again. A clone shares them.
+#[derive(Debug, Clone)]
+pub struct Http(Client);
 
-/// Why a provider did not answer.
+/// Why nothing can be sent at all.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unreached {
-    /// The base URL is unusable.
-    #[error("the base_url of the provider is no http or https URL")]
+pub enum HttpError {
+    /// The proxy of the environment has no usable URL, which is not repeated: it may hold a password.
+    #[error("HTTPS_PROXY is no URL of a proxy: write it as http://HOST:PORT, or unset it")]
+    Proxy,
+    /// The HTTP client did not start, even with the certificates that come with gollm.
+    #[error("the HTTP client did not start: {0}")]
+    Client(String),
+}
+
+/// A request that may hold a secret: no Debug.
+pub(crate) struct Call {
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Option<String>,
+}
+
+/// Why a host did not answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unreached {
+    /// The URL is unusable.
+    #[error("that is no http or https URL with a host")]
     Address,
     /// The key can't stand in a header.
     #[error("the key holds a character that no header can carry")]
@@ -39,11 +57,39 @@ pub(super) enum Unreached {
     Broken { host: String, cause: String },
 }
 
+/// A URL that something can be sent to.
+pub(crate) fn address(url: &str) -> Result<Url, Unreached> {
+    let url = Url::parse(url).map_err(|_| Unreached::Address)?;
+    if matches!(url.scheme(), "https" | "http") && url.has_host() { Ok(url) } else { Err(Unreached::Address) }
+}
+
+/// The host of a URL, for people.
+pub(crate) fn host(url: &str) -> String {
+    Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default()
+}
+
+impl Call {
+    /// Posts a JSON text.
+    pub(crate) fn post(url: &str, headers: &[(&'static str, String)], body: String) -> Result<Self, Unreached> {
+        let json = ("content-type", "application/json".to_owned());
+        let mut all = HeaderMap::new();
+        for (name, value) in headers.iter().chain([&json]) {
+            all.insert(HeaderName::from_static(name), HeaderValue::from_str(value).map_err(|_| Unreached::Key)?);
+        }
+        Ok(Self { method: Method::POST, url: address(url)?, headers: all, body: Some(body) })
+    }
+}
+
 impl Http {
-    pub(super) fn new(environment: &Environment) -> Result<Self, ProbeError> {
+    /// A client that trusts the system's certificates, where it has any, else the Mozilla list that is built in. `HTTPS_PROXY` and
+    /// `NO_PROXY` of `environment` are respected for https; http and this machine are always reached directly. Redirects are not followed.
+    ///
+    /// # Errors
+    /// The proxy's URL is unusable, or the client did not start.
+    pub fn new(environment: &Environment) -> Result<Self, HttpError> {
         // An error says that another part of the process chose a provider before: it serves as well.
         let _chosen_before = rustls::crypto::ring::default_provider().install_default().is_err();
-        let builder = || -> Result<ClientBuilder, ProbeError> {
+        let builder = || -> Result<ClientBuilder, HttpError> {
             let agent = concat!("gollm/", env!("CARGO_PKG_VERSION"));
             // First none at all: the client must not read the environment by itself.
             let builder = Client::builder().user_agent(agent).redirect(redirect::Policy::none()).referer(false).no_proxy();
@@ -56,11 +102,11 @@ impl Http {
             return Ok(Self(client));
         }
         let bundled = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().filter_map(|der| Certificate::from_der(der).ok());
-        builder()?.tls_certs_only(bundled).build().map(Self).map_err(|error| ProbeError::Client(cause(&error)))
+        builder()?.tls_certs_only(bundled).build().map(Self).map_err(|error| HttpError::Client(cause(&error)))
     }
 
     /// Sends one request and reads its answer, of the body [`BODY_MAX`] bytes and a sign that there are more.
-    pub(super) async fn send(&self, call: Call) -> Result<Answer, Unreached> {
+    pub(crate) async fn send(&self, call: Call) -> Result<Answer, Unreached> {
         let host = call.url.host_str().unwrap_or_default().to_owned();
         let failed = |error: reqwest::Error| {
             let (host, cause) = (host.clone(), cause(&error));
@@ -84,14 +130,14 @@ impl Http {
 }
 
 /// The proxy for https, as curl(1) reads it: the name in lower case wins.
-fn proxy(environment: &Environment) -> Result<Option<Proxy>, ProbeError> {
+fn proxy(environment: &Environment) -> Result<Option<Proxy>, HttpError> {
     let either = |lower: &str, upper: &str| environment.value(lower).or_else(|| environment.value(upper)).map(str::to_owned);
     let Some(url) = either("https_proxy", "HTTPS_PROXY") else {
         return Ok(None);
     };
     let listed = either("no_proxy", "NO_PROXY").unwrap_or_default();
     let direct = NoProxy::from_string(&format!("{listed},{NEVER_PROXIED}"));
-    Proxy::https(url).map(|proxy| Some(proxy.no_proxy(direct))).map_err(|_| ProbeError::Proxy)
+    Proxy::https(url).map(|proxy| Some(proxy.no_proxy(direct))).map_err(|_| HttpError::Proxy)
 }
 
 /// Did the system say that there is no network to send anything to?
@@ -114,4 +160,17 @@ fn cause(error: &reqwest::Error) -> String {
         innermost = Some(next);
     }
     innermost.map_or_else(|| "no reason is known".to_owned(), ToString::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_that_is_no_url_is_refused_and_not_repeated() {
+        let environment = [("HTTPS_PROXY", "http://user:hunter2@[bad")].into_iter().collect();
+        let error = Http::new(&environment).unwrap_err();
+        assert!(matches!(error, HttpError::Proxy));
+        assert!(!error.to_string().contains("hunter2"));
+    }
 }

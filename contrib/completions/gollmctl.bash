@@ -19,6 +19,9 @@ _gollmctl() {
             gollmctl,access)
                 cmd="gollmctl__subcmd__access"
                 ;;
+            gollmctl,alert)
+                cmd="gollmctl__subcmd__alert"
+                ;;
             gollmctl,audit)
                 cmd="gollmctl__subcmd__audit"
                 ;;
@@ -33,6 +36,9 @@ _gollmctl() {
                 ;;
             gollmctl,doctor)
                 cmd="gollmctl__subcmd__doctor"
+                ;;
+            gollmctl,events)
+                cmd="gollmctl__subcmd__events"
                 ;;
             gollmctl,exec)
                 cmd="gollmctl__subcmd__exec"
@@ -100,6 +106,12 @@ _gollmctl() {
             gollmctl,whoami)
                 cmd="gollmctl__subcmd__whoami"
                 ;;
+            gollmctl__subcmd__alert,list)
+                cmd="gollmctl__subcmd__alert__subcmd__list"
+                ;;
+            gollmctl__subcmd__alert,test)
+                cmd="gollmctl__subcmd__alert__subcmd__test"
+                ;;
             gollmctl__subcmd__config,check)
                 cmd="gollmctl__subcmd__config__subcmd__check"
                 ;;
@@ -134,7 +146,7 @@ _gollmctl() {
 
     case "${cmd}" in
         gollmctl)
-            opts="-h -V --socket --json --help --version status keys key select exec explain report stats validate health whoami access audit doctor providers prices lock unlock passwd slot rekey backup export restore reload config completions man"
+            opts="-h -V --socket --json --help --version status keys key select exec explain report stats events alert validate health whoami access audit doctor providers prices lock unlock passwd slot rekey backup export restore reload config completions man"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -162,6 +174,60 @@ _gollmctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        gollmctl__subcmd__alert)
+            opts="-h --socket --json --help list test"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        gollmctl__subcmd__alert__subcmd__list)
+            opts="-h --socket --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        gollmctl__subcmd__alert__subcmd__test)
+            opts="-h --socket --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --socket)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -316,6 +382,32 @@ _gollmctl() {
                 return 0
             fi
             case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        gollmctl__subcmd__events)
+            opts="-h --kind --count --socket --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --kind)
+                    COMPREPLY=($(compgen -W "granted settled expired recorded refused key_state account_state provider_state alert audit" -- "${cur}"))
+                    return 0
+                    ;;
+                --count)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --socket)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -36,6 +36,8 @@ complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "exec" -d 'Run a c
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "explain" -d 'Show which key would be leased now, and what is against each other one'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "report" -d 'Say what came of a lease'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "stats" -d 'Show requests, tokens, errors and cost'
+complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "events" -d 'Show what happens, as it happens'
+complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "alert" -d 'Show the alerts whose cause is there, or send a test to the webhooks'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "validate" -d 'Ask the providers whether they take their keys'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "health" -d 'Show which keys are healthy, and since when'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "whoami" -d 'Show who the daemon takes you for, and what you may do'
@@ -172,6 +174,31 @@ complete -c gollmctl -n "__fish_gollmctl_using_subcommand stats" -l socket -d 'T
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand stats" -l csv -d 'Write comma-separated values (RFC 4180), with every column'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand stats" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand stats" -s h -l help -d 'Print help'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand events" -l kind -d 'Of these kinds only [default: all]' -r -f -a "granted\t''
+settled\t''
+expired\t''
+recorded\t''
+refused\t''
+key_state\t''
+account_state\t''
+provider_state\t''
+alert\t''
+audit\t''"
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand events" -l count -d 'End after so many events' -r
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand events" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand events" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand events" -s h -l help -d 'Print help'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand alert; and not __fish_seen_subcommand_from list test" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand alert; and not __fish_seen_subcommand_from list test" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand alert; and not __fish_seen_subcommand_from list test" -s h -l help -d 'Print help'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand alert; and not __fish_seen_subcommand_from list test" -f -a "list" -d 'Show the alerts whose cause is there'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand alert; and not __fish_seen_subcommand_from list test" -f -a "test" -d 'Send a test to every webhook, and say which took it'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand alert; and __fish_seen_subcommand_from list" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand alert; and __fish_seen_subcommand_from list" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand alert; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand alert; and __fish_seen_subcommand_from test" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand alert; and __fish_seen_subcommand_from test" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand alert; and __fish_seen_subcommand_from test" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand validate" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand validate" -l format-only -d 'Look at the shape of the keys alone, and ask no provider'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand validate" -l spend -d 'Also ask for the smallest completion, which costs money'

@@ -1,5 +1,6 @@
 //! The broker as a whole: what it promises over strategies, states, restarts and changes of the clock.
 
+mod alerts;
 mod day;
 mod promises;
 mod simulation;
@@ -525,21 +526,6 @@ fn a_key_without_a_secret_is_sealed_and_a_disabled_model_is_refused() {
     world.broker.set_sealed(&"openai/a".parse().unwrap(), true);
     assert_eq!(world.select(&any()).unwrap_err().keys[0].reason, Reason::Sealed);
     assert_eq!(world.row("a").state, KeyState::Sealed);
-}
-
-#[test]
-fn an_alert_is_raised_once_a_day_and_limit() {
-    let mut limited = key("a");
-    limited.cost_limit = Some(usd(10.0));
-    let mut world = World::new(policy(vec![openai(&[limited])]));
-    for _ in 0..2 {
-        let grant = world.select(&any()).unwrap();
-        world.report_cost(&grant, usd(4.5));
-    }
-    assert_eq!(world.alerts(), 1);
-    assert!(world.broker.warnings(world.now).iter().any(|warning| warning.contains("openai/a") && warning.contains("$9.00")));
-    world.crash();
-    assert!(world.broker.warnings(world.now).iter().any(|warning| warning.contains("$9.00")));
 }
 
 #[test]

@@ -172,7 +172,7 @@ mod tests {
             cost_usd: Usd::from_nanos(6_000_000),
             priced: true,
         };
-        let expected = "2026-01-31T12:00:00Z  settled         openai/primary gpt-4.1 by uid 1000 (nightly.service): ok, 1000 + 500 tokens, $0.006\n";
+        let expected = "2026-01-31T12:00:00Z  settled         openai/primary gpt-4.1 by uid 1000 (nightly.service): ok, 1000 + 500 tokens, $0.0060\n";
         assert_eq!(written(&Event::Settled(settled)), expected);
         let granted = Granted {
             time,

@@ -15,8 +15,22 @@ const PROTOCOL: &str = include_str!("../../docs/protocol.md");
 fn fields() -> BTreeSet<&'static str> {
     let active = EXAMPLE.lines().map(|line| line.trim_start().trim_start_matches("#~").trim_start_matches("- "));
     let names = active.filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(':')).map(|(name, _)| name.trim());
-    let sections =
-        ["providers", "openai", "anthropic", "api_keys", "models", "rotation", "global", "access", "admins", "clients", "match", "master", "audit"];
+    let sections = [
+        "providers",
+        "openai",
+        "anthropic",
+        "api_keys",
+        "models",
+        "rotation",
+        "global",
+        "access",
+        "admins",
+        "clients",
+        "match",
+        "master",
+        "audit",
+        "webhooks",
+    ];
     names.filter(|name| !sections.contains(name)).collect()
 }
 
@@ -25,6 +39,7 @@ const OPS: &str = "
     whoami select explain report renew record status keys statistics validate
     health key_set key_remove key_enable key_disable reload access lock unlock change_password
     slots slot_add slot_remove rekey audit backup backup_part restore_part restore export
+    subscribe alerts alert_test
 ";
 
 #[test]
@@ -76,6 +91,9 @@ fn every_message_of_the_protocols_page_is_one() {
         "backup_part",
         "restored",
         "export",
+        "event",
+        "alerts",
+        "deliveries",
         "done",
         "error",
     ];

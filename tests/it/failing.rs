@@ -9,9 +9,9 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::harness::Site;
 use crate::harness::lines::text;
 use crate::harness::provider::{Provider, Reply};
+use crate::harness::{Site, until};
 
 const KEY: &str = "key-of-a-test-0123456789";
 
@@ -174,7 +174,7 @@ fn a_provider_that_is_down_is_told_from_a_network_that_is_down_and_comes_back() 
     let found = warnings(&mut lines);
     let one = found.as_array().unwrap().iter().filter(|warning| text(warning).contains("down is not reached")).count();
     assert_eq!((one, found.to_string().contains("network")), (1, false), "{found}");
-    assert!(site.log().contains("the provider is not reached"), "{}", site.log());
+    until("the log tells of it", || site.log().contains("the provider is not reached").then_some(()));
     let health = lines.expect("health", &json!("health"));
     assert!(text(&health["down"]["a"]["message"]).contains("its provider was not reached by the last check"), "{health}");
     assert_eq!((&health["down"]["a"]["healthy"], &health["up"]["a"]["message"]), (&json!(true), &json!("good")));

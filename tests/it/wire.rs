@@ -52,7 +52,7 @@ fn replies_have_every_documented_field() {
     assert_eq!(health["openai"]["primary"]["healthy"], true);
     let statistics = lines.expect("statistics", &json!("statistics"));
     has_fields(&statistics, "rows total");
-    let row = "provider key_name model caller bucket requests input_tokens output_tokens cached_tokens cost_usd errors unpriced";
+    let row = "provider key_name model caller unit bucket requests input_tokens output_tokens cached_tokens cost_usd errors unpriced";
     has_fields(&statistics["rows"][0], row);
     has_fields(&statistics["total"], row);
     assert_eq!((&statistics["rows"][0]["model"], &statistics["total"]["provider"]), (&Value::Null, &Value::Null));

@@ -74,6 +74,7 @@ fn time_wakes_those_who_wait() {
     let grant = world.select(&any()).unwrap();
     world.report(&grant, Outcome::RateLimited);
     let ticket = queued(&mut world, &waiting(600));
+    world.pass(Duration::ZERO);
     let next = world.broker.next_deadline().unwrap();
     let cool_down = next.since(world.now.steady);
     assert!(cool_down >= Duration::from_secs(30) && cool_down <= Duration::from_secs(33), "{cool_down:?}");
@@ -91,6 +92,7 @@ fn midnight_wakes_those_who_wait() {
     let grant = world.select(&any()).unwrap();
     world.report_cost(&grant, usd(1.0));
     let ticket = queued(&mut world, &waiting(86_400));
+    world.pass(Duration::ZERO);
     assert_eq!(world.broker.next_deadline(), Some(world.now.midnight()));
     world.pass(world.now.midnight().since(world.now.steady));
     assert_eq!(leased(&world.served()), [ticket]);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use crate::access::{Caller, Grants};
+use crate::alert::Notice;
 use crate::broker::{Broker, Grant, Moment, Record, Selected, Served, Shelf, Told};
 use crate::catalogue::find;
 use crate::event::{self, Event};
@@ -15,6 +16,7 @@ use crate::id::{KeyId, ProviderName, Uid};
 use crate::limits::Limits;
 use crate::money::Usd;
 use crate::policy::{ChoicePer, KeyPolicy, Policy, ProviderPolicy};
+use crate::protocol::alert::{AlertKind, AlertState};
 use crate::protocol::error::ErrorReply;
 use crate::protocol::explanation::Explanation;
 use crate::protocol::outcome::Outcome;
@@ -83,7 +85,7 @@ pub(super) struct World {
     records: HashMap<(Shelf, Vec<u8>), Vec<u8>>,
     journal: Vec<Vec<u8>>,
     durable: u64,
-    alerts: usize,
+    alerts: Vec<Notice>,
     pub(super) stalled: bool,
 }
 
@@ -98,7 +100,7 @@ impl World {
             records: HashMap::new(),
             journal: Vec::new(),
             durable: 0,
-            alerts: 0,
+            alerts: Vec::new(),
             stalled: false,
         };
         world.unseal();
@@ -120,7 +122,7 @@ impl World {
     pub(super) fn flush(&mut self) {
         self.durable = self.broker.emitted();
         let events = self.broker.take_events();
-        self.alerts += events.iter().filter(|event| matches!(event, Event::Alerted { .. })).count();
+        self.alerts.extend(events.iter().filter_map(|event| if let Event::Alert(notice) = event { Some(Notice::clone(notice)) } else { None }));
         if !events.is_empty() {
             self.journal.push(event::encode(&events).unwrap());
         }
@@ -136,8 +138,10 @@ impl World {
         self.records.keys().any(|(shelf, key)| *shelf == Shelf::States && key.starts_with(b"c:"))
     }
 
-    pub(super) fn alerts(&self) -> usize {
-        self.alerts
+    /// The alerts that were told since this was last asked, by kind and state.
+    pub(super) fn alerts(&mut self) -> Vec<(AlertKind, AlertState)> {
+        self.flush();
+        self.alerts.drain(..).map(|notice| (notice.cause.kind(), notice.state)).collect()
     }
 
     /// Brings the records up to date; the journal begins anew.

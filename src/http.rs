@@ -68,6 +68,12 @@ pub(crate) fn host(url: &str) -> String {
     Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default()
 }
 
+/// The same with its port, where that is not the usual one.
+pub(crate) fn place(url: &str) -> String {
+    let port = Url::parse(url).ok().and_then(|url| url.port());
+    port.map_or_else(|| host(url), |port| format!("{}:{port}", host(url)))
+}
+
 impl Call {
     /// Posts a JSON text.
     pub(crate) fn post(url: &str, headers: &[(&'static str, String)], body: String) -> Result<Self, Unreached> {

@@ -23,7 +23,9 @@ pub struct Notifier(Http);
 pub struct Target {
     /// Its name in the store.
     pub id: PostId,
-    /// The host, for people.
+    /// Its place in the configuration, from 0.
+    pub number: usize,
+    /// The host, and its port where that is not the usual one, for people.
     pub host: String,
     address: Address,
     format: WebhookFormat,
@@ -54,10 +56,10 @@ struct Body<'a> {
 }
 
 impl Target {
-    /// A webhook at an address; `id` names it in the store.
+    /// A webhook at an address, the `number`th of the configuration; `id` names it in the store.
     #[must_use]
-    pub fn new(id: PostId, address: Address, format: WebhookFormat) -> Self {
-        Self { id, host: http::host(address.url.expose()), address, format, trouble: Mutex::new(None) }
+    pub fn new(id: PostId, number: usize, address: Address, format: WebhookFormat) -> Self {
+        Self { id, number, host: http::place(address.url.expose()), address, format, trouble: Mutex::new(None) }
     }
 
     /// Why it did not take the last message; none: it did, or there was none.
@@ -150,7 +152,7 @@ mod tests {
     fn target(secret: Option<&str>) -> Target {
         let url = Secret::new("https://hooks.example.org/T0KEN".to_owned()).unwrap();
         let secret = secret.map(|text| Secret::new(text.to_owned()).unwrap());
-        Target::new(PostId("a".into()), Address { url, secret }, WebhookFormat::Json)
+        Target::new(PostId("a".into()), 0, Address { url, secret }, WebhookFormat::Json)
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub(crate) fn take_up(shared: &Shared, core: &mut Core, settings: &Settings, fet
             continue;
         }
         subscribers.push(Subscriber { id: id.clone(), kinds: webhook.kinds.clone() });
-        targets.push(Arc::new(Target::new(id, address, webhook.format)));
+        targets.push(Arc::new(Target::new(id, number, address, webhook.format)));
     }
     core.broker.set_webhooks(subscribers);
     shared.set_webhooks(targets);
@@ -151,11 +151,10 @@ pub(crate) async fn test(shared: Arc<Shared>, asker: Asker) -> Reply {
     };
     let host = platform::host_name();
     let mut sending = JoinSet::new();
-    for (number, target) in shared.webhooks().iter().cloned().enumerate() {
-        let sent = send(Arc::clone(&shared), target, Arc::clone(&notice), host.clone());
-        sending.spawn(async move { (number, sent.await) });
+    for target in shared.webhooks().iter().cloned() {
+        sending.spawn(send(Arc::clone(&shared), target, Arc::clone(&notice), host.clone()));
     }
-    let mut deliveries: Vec<Delivery> = sending.join_all().await.into_iter().map(|(number, sent)| delivery(number, &sent)).collect();
+    let mut deliveries: Vec<Delivery> = sending.join_all().await.iter().map(delivery).collect();
     deliveries.sort_by_key(|delivery| delivery.webhook);
     let taken = deliveries.iter().filter(|delivery| delivery.delivered).count();
     let detail = Some(format!("taken by {taken} of {} webhooks", deliveries.len()));
@@ -163,14 +162,14 @@ pub(crate) async fn test(shared: Arc<Shared>, asker: Asker) -> Reply {
     trail::noted_first(&shared, Some(&asker), noted, Reply::Deliveries(deliveries)).await
 }
 
-fn delivery(number: usize, sent: &Sent) -> Delivery {
+fn delivery(sent: &Sent) -> Delivery {
     let Sent { target, result, .. } = sent;
     let (status, message) = match result {
         Ok(status) => (Some(*status), "taken".to_owned()),
         Err(NotTaken::Refused(status)) => (Some(*status), "refused".to_owned()),
         Err(NotTaken::Unreached(why)) => (None, why.clone()),
     };
-    Delivery { webhook: number as u64, host: target.host.clone(), delivered: result.is_ok(), status, message }
+    Delivery { webhook: target.number as u64, host: target.host.clone(), delivered: result.is_ok(), status, message }
 }
 
 /// What an admin should know of webhooks.

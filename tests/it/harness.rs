@@ -3,6 +3,7 @@
 pub(crate) mod binary;
 pub(crate) mod daemon;
 pub(crate) mod lines;
+pub(crate) mod hook;
 pub(crate) mod provider;
 pub(crate) mod users;
 

@@ -14,6 +14,7 @@ mod harness;
 
 mod access;
 mod admin;
+mod alerts;
 mod audit;
 mod backup;
 mod client;
@@ -21,6 +22,7 @@ mod calls;
 mod crash;
 mod documents;
 mod ending;
+mod events;
 mod exec;
 mod failing;
 mod hostile;

@@ -215,7 +215,11 @@ fn what_a_webhook_has_not_taken_waits_for_it_over_crashes_and_restarts() {
     world.probe("a", KeyVerdict::Invalid);
     world.pass(SECOND);
     for round in 0..2 {
-        let _seen = if round == 0 { world.crash() } else { world.restart() };
+        if round == 0 {
+            world.crash();
+        } else {
+            world.restart();
+        }
         world.broker.set_webhooks(subscribers());
         let (notice, waiting) = world.broker.next_post(&id).unwrap();
         assert_eq!((notice.cause.kind(), waiting), (KeyInvalid, 1));

@@ -1,66 +1,32 @@
 //! The ledger: usage by hour, key, model and caller; folds what was settled and answers questions.
 
+mod answer;
+pub mod day;
+pub mod sums;
 pub mod units;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use crate::event::Usage;
-use crate::id::{KeyId, ModelName, Origin, ProviderName, Uid, UnitName};
+use crate::id::{KeyId, ModelName, Origin, UnitName};
 use crate::money::Usd;
 use crate::protocol::outcome::Outcome;
-use crate::protocol::reply::{Statistics, UsageRow};
-use crate::protocol::request::{self, Bucket, Split};
 use crate::time::{Day, Timestamp};
+use crate::usage::day::{DayUsage, Totals};
+use crate::usage::sums::Sums;
 use crate::usage::units::Units;
+
+pub use crate::usage::answer::TooManyRows;
 
 /// Days that the ledger keeps.
 const KEPT_DAYS: i32 = 400;
 
-/// Models and callers that one key keeps apart on one day.
-const PLACES_MAX: usize = 256;
-
-/// Stands for all further models of that day.
-const OTHER_MODELS: &str = "(other)";
-
-/// Rows that one answer holds, so that it fits into a message.
-const ROWS_MAX: usize = 3000;
-
-/// More rows than one answer holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("more than {ROWS_MAX} rows")]
-pub struct TooManyRows;
-
-/// What hours are kept by, within their day and key.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-struct Place {
-    model: Option<ModelName>,
-    caller: Origin,
-}
-
-/// Sums of one row.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-struct Totals {
-    requests: u64,
-    input_tokens: u64,
-    output_tokens: u64,
-    cached_tokens: u64,
-    cost: Usd,
-    unpriced: u64,
-    errors: Vec<(Outcome, u64)>,
-}
-
-/// The usage of one key on one day.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct DayUsage {
-    /// The hours, 0 to 23, in which anything was used.
-    hours: BTreeMap<Place, BTreeMap<u8, Totals>>,
-}
-
 /// The day and the key that a record of the ledger is for.
 pub type Page = (Day, KeyId);
+
+/// The pages of one day.
+type Pages = BTreeMap<KeyId, Arc<DayUsage>>;
 
 /// One request to book.
 #[derive(Debug, Clone, Copy)]
@@ -79,63 +45,18 @@ pub struct Entry<'a> {
     pub at: Timestamp,
 }
 
-/// All usage there is.
+/// All usage there is. A copy shares the days.
 #[derive(Debug, Clone, Default)]
 pub struct Ledger {
-    pages: BTreeMap<Page, Arc<DayUsage>>,
+    days: BTreeMap<Day, Arc<Pages>>,
     changed: BTreeSet<Page>,
+    /// The units that callers were in.
     units: Arc<Units>,
-}
-
-impl Totals {
-    fn add(&mut self, outcome: Outcome, usage: &Usage) {
-        self.requests += 1;
-        self.input_tokens = self.input_tokens.saturating_add(usage.input_tokens);
-        self.output_tokens = self.output_tokens.saturating_add(usage.output_tokens);
-        self.cached_tokens = self.cached_tokens.saturating_add(usage.cached_tokens);
-        self.cost = self.cost.saturating_add(usage.cost);
-        self.unpriced += u64::from(usage.unpriced);
-        if outcome != Outcome::Ok {
-            match self.errors.iter_mut().find(|(seen, _)| *seen == outcome) {
-                Some((_, count)) => *count += 1,
-                None => self.errors.push((outcome, 1)),
-            }
-        }
-    }
-
-    /// Takes back a lease that was charged its estimate when it ran out.
-    fn take_back(&mut self, estimate: Usd) {
-        self.requests = self.requests.saturating_sub(1);
-        self.cost = self.cost.less(estimate);
-    }
-
-    fn add_to(&self, row: &mut UsageRow) {
-        row.requests += self.requests;
-        row.input_tokens = row.input_tokens.saturating_add(self.input_tokens);
-        row.output_tokens = row.output_tokens.saturating_add(self.output_tokens);
-        row.cached_tokens = row.cached_tokens.saturating_add(self.cached_tokens);
-        row.cost_usd = row.cost_usd.saturating_add(self.cost);
-        row.unpriced += self.unpriced;
-        for (outcome, count) in &self.errors {
-            *row.errors.entry(*outcome).or_default() += count;
-        }
-    }
-}
-
-impl DayUsage {
-    /// The place of a model and caller; past [`PLACES_MAX`] new models share one, so that no caller makes a page grow
-    /// without bound.
-    fn place(&self, model: Option<&ModelName>, caller: Origin) -> Place {
-        let place = Place { model: model.cloned(), caller };
-        if self.hours.len() < PLACES_MAX || self.hours.contains_key(&place) {
-            return place;
-        }
-        Place { model: OTHER_MODELS.parse().ok(), caller }
-    }
-
-    fn rows(&self) -> impl Iterator<Item = (&Place, u8, &Totals)> {
-        self.hours.iter().flat_map(|(place, hours)| hours.iter().map(move |(hour, totals)| (place, *hour, totals)))
-    }
+    /// Of all days, those that were forgotten too.
+    sums: Arc<Sums>,
+    /// Of the days that were forgotten.
+    before: Sums,
+    before_changed: bool,
 }
 
 fn hour_of(at: Timestamp) -> u8 {
@@ -144,95 +65,77 @@ fn hour_of(at: Timestamp) -> u8 {
 }
 
 impl Ledger {
-    fn row(&mut self, key: &KeyId, model: Option<&ModelName>, caller: Origin, at: Timestamp) -> &mut Totals {
-        let page = (at.day(), key.clone());
-        self.changed.insert(page.clone());
-        let page = Arc::make_mut(self.pages.entry(page).or_default());
-        let place = page.place(model, caller);
-        page.hours.entry(place).or_default().entry(hour_of(at)).or_default()
+    fn change(&mut self, key: &KeyId, model: Option<&ModelName>, caller: Origin, at: Timestamp, change: impl Fn(&mut Totals)) {
+        let day = at.day();
+        self.changed.insert((day, key.clone()));
+        let pages = Arc::make_mut(self.days.entry(day).or_default());
+        let page = Arc::make_mut(pages.entry(key.clone()).or_default());
+        page.change(model, caller, hour_of(at), &change);
+        change(Arc::make_mut(&mut self.sums).row(key, model));
     }
 
     /// Books a request.
     pub fn book(&mut self, entry: &Entry<'_>) {
-        self.row(entry.key, entry.model, entry.caller, entry.at).add(entry.outcome, &entry.usage);
+        self.change(entry.key, entry.model, entry.caller, entry.at, |totals| totals.add(entry.outcome, &entry.usage));
     }
 
     /// Takes back a lease that was booked with its estimate, and as [`Outcome::Ok`], at `at`.
     pub fn take_back(&mut self, key: &KeyId, model: Option<&ModelName>, caller: Origin, estimate: Usd, at: Timestamp) {
-        self.row(key, model, caller, at).take_back(estimate);
+        self.change(key, model, caller, at, |totals| totals.take_back(estimate));
     }
 
-    /// Answers a question. Rows come in the order of what they are split by.
-    ///
-    /// # Errors
-    /// They are more than one answer holds.
-    pub fn answer(&self, question: &request::Statistics, may_see: &dyn Fn(&ProviderName) -> bool) -> Result<Statistics, TooManyRows> {
-        let by = question.by.as_deref().unwrap_or(&[Split::Key]);
-        let mut rows: BTreeMap<Group, UsageRow> = BTreeMap::new();
-        let mut total = UsageRow::default();
-        for ((day, key), usage) in &self.pages {
-            if question.provider.as_ref().is_some_and(|only| *only != key.provider) || !may_see(&key.provider) {
-                continue;
-            }
-            for (place, hour, totals) in usage.rows() {
-                let start = day.start().after(std::time::Duration::from_secs(u64::from(hour) * 3600));
-                let end = start.after(std::time::Duration::from_secs(3600));
-                if question.since.is_some_and(|since| end <= since) || question.until.is_some_and(|until| start >= until) || totals.requests == 0 {
-                    continue;
-                }
-                totals.add_to(&mut total);
-                if by.is_empty() && question.bucket.is_none() {
-                    continue;
-                }
-                let group = Group::of(by, question.bucket, key, place, start);
-                if rows.len() >= ROWS_MAX && !rows.contains_key(&group) {
-                    return Err(TooManyRows);
-                }
-                let row = rows.entry(group).or_insert_with_key(|group| group.row(|unit| self.units.name(unit).cloned()));
-                totals.add_to(row);
-            }
-        }
-        Ok(Statistics { rows: rows.into_values().collect(), total })
+    /// The same usage, to be asked without holding up anything: what changes is not in it.
+    #[must_use]
+    pub fn view(&self) -> Self {
+        Self { days: self.days.clone(), units: Arc::clone(&self.units), sums: Arc::clone(&self.sums), ..Self::default() }
+    }
+
+    /// What every key and model used since the store began.
+    #[must_use]
+    pub const fn sums(&self) -> &Arc<Sums> {
+        &self.sums
     }
 
     /// Requests of that day without a known price.
     #[must_use]
     pub fn unpriced_on(&self, day: Day) -> u64 {
-        self.pages
-            .iter()
-            .rev()
-            .take_while(|((of, _), _)| *of >= day)
-            .filter(|((of, _), _)| *of == day)
-            .flat_map(|(_, usage)| usage.rows())
-            .map(|(_, _, totals)| totals.unpriced)
-            .sum()
+        let pages = self.days.get(&day).into_iter().flat_map(|pages| pages.values());
+        pages.flat_map(|usage| usage.whole()).map(|(_, totals)| totals.unpriced).sum()
     }
 
     /// Forgets days that are kept no longer.
     pub fn forget(&mut self, today: Day) {
         let oldest = Day::from_unix_days(today.unix_days().saturating_sub(KEPT_DAYS));
         // A clock that was wrong for a moment must not take the history with it: so many days are kept in any case.
-        let mut days: Vec<Day> = self.pages.keys().map(|(day, _)| *day).collect();
-        days.dedup();
         let kept = usize::try_from(KEPT_DAYS).unwrap_or(0);
-        let newest = days.len().checked_sub(kept).and_then(|surplus| days.get(surplus)).copied();
-        let Some(oldest) = newest.map(|newest| newest.min(oldest)) else { return };
-        while let Some((page, _)) = self.pages.first_key_value().filter(|((day, _), _)| *day < oldest) {
-            let page = page.clone();
-            self.pages.remove(&page);
-            self.changed.insert(page);
+        while self.days.len() > kept
+            && let Some(first) = self.days.first_entry().filter(|first| *first.key() < oldest)
+        {
+            let (day, pages) = first.remove_entry();
+            for (key, usage) in pages.iter() {
+                usage.whole().for_each(|(place, totals)| self.before.row(key, place.model.as_ref()).join(totals));
+                self.changed.insert((day, key.clone()));
+            }
+            self.before_changed = true;
         }
     }
 
     /// The pages that changed since this was last asked; none where one was forgotten.
     pub fn take_changed(&mut self) -> Vec<(Page, Option<Arc<DayUsage>>)> {
         let changed = std::mem::take(&mut self.changed);
-        changed.into_iter().map(|page| (page.clone(), self.pages.get(&page).cloned())).collect()
+        let page = |(day, key): &Page| self.days.get(day)?.get(key).cloned();
+        changed.into_iter().map(|id| (id.clone(), page(&id))).collect()
+    }
+
+    /// The sums of what was forgotten, where they changed since this was last asked.
+    pub fn take_before(&mut self) -> Option<&Sums> {
+        std::mem::take(&mut self.before_changed).then_some(&self.before)
     }
 
     /// Every page counts as changed.
     pub fn all_changed(&mut self) {
-        self.changed.extend(self.pages.keys().cloned());
+        self.changed.extend(self.days.iter().flat_map(|(day, pages)| pages.keys().map(|key| (*day, key.clone()))));
+        self.before_changed = true;
     }
 
     /// The units that callers were in.
@@ -247,50 +150,26 @@ impl Ledger {
     }
 
     /// Takes up a page that was kept.
-    pub fn load(&mut self, page: Page, usage: DayUsage) {
-        self.pages.insert(page, Arc::new(usage));
-    }
-}
-
-/// What a row of an answer stands for.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Group {
-    bucket: Option<Timestamp>,
-    key: Option<KeyId>,
-    provider: Option<crate::id::ProviderName>,
-    model: Option<ModelName>,
-    caller: Option<Uid>,
-    unit: Option<u32>,
-}
-
-impl Group {
-    fn of(by: &[Split], bucket: Option<Bucket>, key: &KeyId, place: &Place, start: Timestamp) -> Self {
-        Self {
-            bucket: bucket.map(|bucket| if bucket == Bucket::Hour { start } else { start.day().start() }),
-            key: by.contains(&Split::Key).then(|| key.clone()),
-            provider: by.contains(&Split::Provider).then(|| key.provider.clone()),
-            model: place.model.clone().filter(|_| by.contains(&Split::Model)),
-            caller: by.contains(&Split::Caller).then_some(place.caller.uid),
-            unit: by.contains(&Split::Unit).then_some(place.caller.unit),
-        }
+    pub fn load(&mut self, (day, key): Page, usage: DayUsage) {
+        let usage = usage.summed();
+        let sums = Arc::make_mut(&mut self.sums);
+        usage.whole().for_each(|(place, totals)| sums.row(&key, place.model.as_ref()).join(totals));
+        Arc::make_mut(self.days.entry(day).or_default()).insert(key, Arc::new(usage));
     }
 
-    fn row(&self, unit: impl Fn(u32) -> Option<UnitName>) -> UsageRow {
-        UsageRow {
-            provider: self.provider.clone().or_else(|| self.key.as_ref().map(|key| key.provider.clone())),
-            key_name: self.key.as_ref().map(|key| key.key.clone()),
-            model: self.model.clone(),
-            caller: self.caller,
-            unit: self.unit.and_then(unit),
-            bucket: self.bucket,
-            ..UsageRow::default()
-        }
+    /// Takes up the sums of what was forgotten.
+    pub fn load_before(&mut self, before: Sums) {
+        Arc::make_mut(&mut self.sums).join(&before);
+        self.before = before;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::day::PLACES_MAX;
     use super::*;
+    use crate::id::Uid;
+    use crate::protocol::request::{self, Bucket, Split};
 
     fn book(ledger: &mut Ledger, key: &str, model: &str, caller: u32, at: &str, outcome: Outcome) {
         let model: ModelName = model.parse().unwrap();
@@ -393,5 +272,70 @@ mod tests {
             pages.iter().map(|(_, page)| bincode::serde::encode_to_vec(page.as_deref(), bincode::config::standard()).unwrap().len()).sum();
         // Fifty keys with two callers each, before the 28 bytes that sealing adds to each of 18 250 records.
         assert!(bytes * 50 < 32 * 1024 * 1024, "{bytes} bytes a key and year");
+    }
+
+    #[test]
+    fn what_was_forgotten_stays_in_the_sums_of_all_time_over_a_restart() {
+        let mut ledger = Ledger::default();
+        let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        for day in 0..500 {
+            book(&mut ledger, "openai/a", "gpt-4", 1, &start.after(std::time::Duration::from_secs(day * 86_400)).to_string(), Outcome::Timeout);
+        }
+        ledger.forget(start.after(std::time::Duration::from_secs(500 * 86_400)).day());
+        assert_eq!(ledger.answer(&request::Statistics::default(), &|_| true).unwrap().total.requests, 400);
+        let mut again = Ledger::default();
+        again.load_before(ledger.take_before().unwrap().clone());
+        assert!(ledger.take_before().is_none());
+        for ((day, key), usage) in ledger.take_changed() {
+            if let Some(usage) = usage {
+                let kept = bincode::serde::encode_to_vec(&*usage, bincode::config::standard()).unwrap();
+                again.load((day, key), bincode::serde::decode_from_slice(&kept, bincode::config::standard()).unwrap().0);
+            }
+        }
+        for ledger in [&ledger, &again] {
+            let rows: Vec<_> = ledger.sums().rows().map(|(_, _, totals)| (totals.requests, totals.cost.nanos(), totals.errors.clone())).collect();
+            assert_eq!(rows, [(500, 50_000, vec![(Outcome::Timeout, 500)])]);
+        }
+    }
+
+    proptest::proptest! {
+        /// Hours are added up one by one, days by their sums.
+        #[test]
+        fn days_and_hours_give_the_same_answer(
+            bookings in proptest::collection::vec((0_u64..72, 0_usize..3, 0_usize..3, 1_u32..3, proptest::bool::ANY), 0..60),
+            since in proptest::option::of(0_u64..80),
+            until in proptest::option::of(0_u64..80),
+            by in proptest::sample::subsequence(vec![Split::Key, Split::Model, Split::Caller, Split::Provider, Split::Unit], 0..=5),
+        ) {
+            let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+            let at = |half_hours: u64| start.after(std::time::Duration::from_secs(half_hours * 1800 + 7));
+            let mut ledger = Ledger::default();
+            for (half_hours, key, model, caller, back) in bookings {
+                let (key, model) = (["openai/a", "openai/b", "gemini/a"][key], ["gpt-4", "gpt-5", "flash"][model]);
+                book(&mut ledger, key, model, caller, &at(half_hours * 2).to_string(), if back { Outcome::Ok } else { Outcome::Timeout });
+                if back {
+                    ledger.take_back(&key.parse().unwrap(), Some(&model.parse().unwrap()), Uid(caller).into(), Usd::from_nanos(100), at(half_hours * 2));
+                }
+            }
+            let question = request::Statistics { since: since.map(at), until: until.map(at), by: Some(by), ..Default::default() };
+            let days = ledger.answer(&question, &|_| true).unwrap();
+            let hours = ledger.answer(&request::Statistics { bucket: Some(Bucket::Hour), ..question }, &|_| true).unwrap();
+            proptest::prop_assert_eq!(&days.total.requests, &hours.total.requests);
+            proptest::prop_assert_eq!(days.total.cost_usd, hours.total.cost_usd);
+            let split = |rows: &[crate::protocol::reply::UsageRow]| {
+                let mut sums = std::collections::BTreeMap::new();
+                for row in rows {
+                    let name = format!("{:?} {:?} {:?} {:?} {:?}", row.provider, row.key_name, row.model, row.caller, row.unit);
+                    let (requests, cost, errors) = sums.entry(name).or_insert((0, Usd::ZERO, 0));
+                    *requests += row.requests;
+                    *cost = cost.saturating_add(row.cost_usd);
+                    *errors += row.errors.values().sum::<u64>();
+                }
+                sums
+            };
+            if !days.rows.is_empty() {
+                proptest::prop_assert_eq!(split(&days.rows), split(&hours.rows));
+            }
+        }
     }
 }

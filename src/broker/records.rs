@@ -15,7 +15,7 @@ use crate::lease::KeptOwned;
 use crate::limits::Meter;
 use crate::policy::Policy;
 use crate::time::{Day, Now, Timestamp};
-use crate::usage::DayUsage;
+use crate::usage::day::DayUsage;
 
 /// Version of the encoding of records, the first byte of each.
 const VERSION: u8 = 1;
@@ -92,6 +92,7 @@ struct KeyRecord {
 const GLOBAL: &[u8] = b"g";
 const BOOK: &[u8] = b"b";
 const ALERTS: &[u8] = b"a";
+const BEFORE: &[u8] = b"f";
 
 fn encode<T: Serialize>(record: &T) -> Option<Vec<u8>> {
     let mut bytes = vec![VERSION];
@@ -181,6 +182,9 @@ impl Broker {
         self.dirty.stored = dirty.stored;
         for (index, page) in self.leases.settled().take_changed() {
             put(Shelf::Leases, numbered(b's', index), page.and_then(|page| encode(&page)));
+        }
+        if let Some(before) = self.ledger.take_before() {
+            put(Shelf::States, BEFORE.to_vec(), encode(before));
         }
         for ((day, id), usage) in self.ledger.take_changed() {
             let mut key = day.unix_days().to_be_bytes().to_vec();
@@ -326,6 +330,7 @@ impl Broker {
                 self.dirty.sessions.extend(self.sessions.put(session, decode(record)?));
             }
             b'a' => self.alerts = decode(record)?,
+            b'f' => self.ledger.load_before(decode(record)?),
             b'u' => {
                 let number = text(name).and_then(|text| text.parse().ok()).ok_or(damaged)?;
                 self.ledger.put_unit(number, decode(record)?);

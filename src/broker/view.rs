@@ -227,7 +227,7 @@ impl Broker {
     /// All usage, to be asked without holding up anything: a copy that shares its pages.
     #[must_use]
     pub fn ledger(&self) -> Ledger {
-        self.ledger.clone()
+        self.ledger.view()
     }
 
     /// The units that callers were in.

@@ -28,6 +28,7 @@ mod report;
 mod select;
 mod stats;
 mod status;
+mod users;
 mod validate;
 mod wanted;
 mod when;

@@ -1,6 +1,12 @@
-//! `gollmctl stats`: usage and cost, as a table or as CSV.
+//! `gollmctl stats`: usage and cost, as a table, as CSV, or as a page for a browser.
 
+mod asking;
+mod burn;
 mod csv;
+mod html;
+mod table;
+mod trend;
+mod unpriced;
 
 use std::io::{self, Write};
 
@@ -8,28 +14,63 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 
 use crate::ctl::console::{Console, Form};
+use crate::ctl::daemon::Link;
 use crate::ctl::failure::Failure;
-use crate::ctl::print::{Cell, Side, Style, Table, Tone};
+use crate::ctl::print::Style;
+use crate::ctl::stats::burn::Burn;
+use crate::ctl::stats::html::report::Report;
+use crate::ctl::stats::table::Columns;
+use crate::ctl::stats::trend::Trend;
+use crate::ctl::stats::unpriced::Unpriced;
+use crate::ctl::users::Users;
 use crate::ctl::when::When;
 use crate::id::ProviderName;
-use crate::protocol::reply::{Reply, Statistics, UsageRow};
-use crate::protocol::request::{self, Bucket, Op, Split};
+use crate::protocol::reply::Statistics;
+use crate::protocol::request::{self, Bucket, Split};
 use crate::time::Timestamp;
+use crate::time::span::Span;
 
-const SPLITS: [(&str, Split); 4] = [("key", Split::Key), ("model", Split::Model), ("caller", Split::Caller), ("provider", Split::Provider)];
+/// What a row stands for: one of a kind, or a span of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    Split(Split),
+    Time(Bucket),
+}
+
+const SPLITS: [(&str, By); 7] = [
+    ("key", By::Split(Split::Key)),
+    ("model", By::Split(Split::Model)),
+    ("caller", By::Split(Split::Caller)),
+    ("unit", By::Split(Split::Unit)),
+    ("provider", By::Split(Split::Provider)),
+    ("hour", By::Time(Bucket::Hour)),
+    ("day", By::Time(Bucket::Day)),
+];
 const BUCKETS: [(&str, Bucket); 2] = [("hour", Bucket::Hour), ("day", Bucket::Day)];
 
+/// What a page is of, where --since does not say.
+const PAGE_DAYS: u64 = 30;
+
 const HELP: &str = "\
-Times are UTC, counted in whole hours: --since takes in the hours that begin then
-or later, --until those that begin before. A model of which no price is known
-costs $0.00 and is counted as unpriced.
+Times are UTC, counted in whole hours: --since takes in the hour that it falls in,
+--until the hours that begin before it. A model of which no price is known costs
+$0.00 and is counted as unpriced, and named.
+
+Below a table that ends now stands what is spent an hour, from the last two hours
+and the one that runs, and when each limit will be reached at this rate. On a
+terminal, TREND shows each row's cost over the time.
+
+--html writes a page that holds all it needs: no script, nothing from elsewhere.
+It can be mailed, and printed on A4.
 
 Examples:
   gollmctl stats --since 1d
-  gollmctl stats openai --by model,caller --since 2026-01-01 --until 2026-02-01
-  gollmctl stats --bucket day --since 30d --csv > usage.csv";
+  gollmctl stats --by caller,unit --since 7d
+  gollmctl stats openai --by model,day --since 2026-01-01 --until 2026-02-01
+  gollmctl stats --bucket day --since 30d --csv > usage.csv
+  gollmctl stats --html --since 30d > report.html";
 
-/// Show requests, tokens, errors and cost
+/// Show requests, tokens, errors and cost, and when limits will be reached
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Stats {
@@ -38,11 +79,11 @@ pub(crate) struct Stats {
     provider: Option<ProviderName>,
     /// A row for each of these, or each combination of them [default: key]
     #[arg(long, value_name = "WHAT", value_delimiter = ',', value_parser = PossibleValuesParser::new(SPLITS.map(|(name, _)| name)).try_map(|name| named(&SPLITS, &name)))]
-    by: Option<Vec<Split>>,
-    /// A row for each hour or day
+    by: Option<Vec<By>>,
+    /// A row for each hour or day of them
     #[arg(long, value_name = "WIDTH", value_parser = PossibleValuesParser::new(BUCKETS.map(|(name, _)| name)).try_map(|name| named(&BUCKETS, &name)))]
     bucket: Option<Bucket>,
-    /// Usage from then on: 7d ago, a date, or a time as in 2026-01-31T12:00:00Z
+    /// Usage from then on: 7d ago, a date, or a time as in 2026-01-31T12:00:00Z [with --html: 30d]
     #[arg(long, value_name = "WHEN")]
     since: Option<When>,
     /// Usage before then, written as for --since
@@ -51,6 +92,9 @@ pub(crate) struct Stats {
     /// Write comma-separated values (RFC 4180), with every column
     #[arg(long, conflicts_with = "json")]
     csv: bool,
+    /// Write a page for a browser, with plots
+    #[arg(long, conflicts_with_all = ["json", "csv", "by", "bucket"])]
+    html: bool,
 }
 
 fn named<T: Copy>(all: &[(&str, T)], name: &str) -> Result<T, String> {
@@ -59,123 +103,69 @@ fn named<T: Copy>(all: &[(&str, T)], name: &str) -> Result<T, String> {
 
 impl Stats {
     pub(crate) fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
-        let (csv, columns) = (self.csv, Columns::of(self.by.as_deref(), self.bucket));
-        let Reply::Statistics(statistics) = console.ask(Op::Statistics(self.into_request(console.now())))? else {
-            return Err(Failure::unexpected("statistics"));
-        };
-        if csv && console.form == Form::Text {
-            return csv::write(&statistics, console.out).map_err(Failure::Output);
+        let now = console.now();
+        let (csv, html) = (self.csv, self.html);
+        let request = self.into_request(now)?;
+        let link = console.connect()?;
+        if html {
+            let report = Report::ask(&link, &request, now)?;
+            return html::write(&report, console.out).map_err(Failure::Output);
         }
-        console.show(&statistics, |statistics, style, out| render(statistics, columns, style, out))
+        let statistics = asking::statistics(&link, &request)?;
+        match console.form {
+            Form::Json => console.write_json(&statistics),
+            Form::Text if csv => csv::write(&statistics, console.out).map_err(Failure::Output),
+            Form::Text => {
+                let drawn = console.terminal && console.environment.value("TERM") != Some("dumb");
+                let answer = Answer::ask(&link, request, statistics, drawn, now)?;
+                answer.render(console.style, console.out).map_err(Failure::Output)
+            }
+        }
     }
 
-    fn into_request(self, now: Timestamp) -> request::Statistics {
+    fn into_request(self, now: Timestamp) -> Result<request::Statistics, Failure> {
+        let mut bucket = self.bucket;
+        for time in self.by.iter().flatten().filter_map(|by| if let By::Time(time) = by { Some(*time) } else { None }) {
+            if bucket.is_some_and(|other| other != time) {
+                return Err(Failure::Usage("a row is of an hour or of a day: name one of them, in --by or in --bucket".to_owned()));
+            }
+            bucket = Some(time);
+        }
+        let splits = |by: Vec<By>| by.into_iter().filter_map(|by| if let By::Split(split) = by { Some(split) } else { None }).collect();
         let moment = |when: Option<When>| when.map(|when| when.before(now));
-        request::Statistics { provider: self.provider, since: moment(self.since), until: moment(self.until), by: self.by, bucket: self.bucket }
+        let usual = Span::new(std::time::Duration::from_secs(PAGE_DAYS * 86_400)).ok().filter(|_| self.html).map(When::Ago);
+        let (since, until) = (moment(self.since.or(usual)), moment(self.until));
+        Ok(request::Statistics { provider: self.provider, since, until, by: self.by.map(splits), bucket })
     }
 }
 
-/// Which of the naming columns a table has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Columns {
-    bucket: Option<Bucket>,
-    key: bool,
-    provider: bool,
-    model: bool,
-    caller: bool,
+/// All that the text form tells.
+struct Answer {
+    statistics: Statistics,
+    columns: Columns,
+    users: Users,
+    trend: Trend,
+    unpriced: Unpriced,
+    /// None of a time that has passed.
+    burn: Option<Burn>,
 }
 
-impl Columns {
-    fn of(by: Option<&[Split]>, bucket: Option<Bucket>) -> Self {
-        let has = |split| by.map_or(split == Split::Key, |by| by.contains(&split));
-        Self {
-            bucket,
-            key: has(Split::Key),
-            provider: has(Split::Provider) && !has(Split::Key),
-            model: has(Split::Model),
-            caller: has(Split::Caller),
-        }
+impl Answer {
+    fn ask(link: &Link, request: request::Statistics, statistics: Statistics, drawn: bool, now: Timestamp) -> Result<Self, Failure> {
+        let columns = Columns::of(request.by.as_deref(), request.bucket);
+        let trend = if drawn && request.bucket.is_none() && !statistics.rows.is_empty() { Trend::ask(link, &request, now)? } else { Trend::NotAsked };
+        let unpriced = Unpriced::ask(link, &request, &statistics.total)?;
+        let burn = request.until.is_none().then(|| Burn::ask(link, request.provider.as_ref(), now)).transpose()?;
+        let users = Users::of(statistics.rows.iter().filter_map(|row| row.caller));
+        Ok(Self { statistics, columns, users, trend, unpriced, burn })
     }
 
-    fn headings(self) -> Vec<(&'static str, Side)> {
-        let when = self.bucket.map(|bucket| if bucket == Bucket::Hour { "HOUR (UTC)" } else { "DAY (UTC)" });
-        let names = [self.key.then_some("KEY"), self.provider.then_some("PROVIDER"), self.model.then_some("MODEL"), self.caller.then_some("CALLER")];
-        let mut headings: Vec<_> = when.into_iter().chain(names.into_iter().flatten()).map(|heading| (heading, Side::Left)).collect();
-        if headings.is_empty() {
-            headings.push(("", Side::Left));
-        }
-        headings.extend(["REQUESTS", "ERRORS", "INPUT", "CACHED", "OUTPUT", "COST"].map(|heading| (heading, Side::Right)));
-        headings
+    fn render(&self, style: Style, out: &mut dyn Write) -> io::Result<()> {
+        table::write(&self.statistics, self.columns, &self.users, &self.trend, style, out)?;
+        self.trend.write_note(style, out)?;
+        self.unpriced.write(style, out)?;
+        self.burn.as_ref().map_or(Ok(()), |burn| burn.write(style, out))
     }
-
-    fn names(self, row: &UsageRow) -> Vec<Cell> {
-        let mut names: Vec<Cell> = Vec::new();
-        if let Some(bucket) = self.bucket {
-            names.push(row.bucket.map_or_else(String::new, |start| bucket_text(start, bucket)).into());
-        }
-        let provider = row.provider.as_ref().map_or("", ProviderName::as_str);
-        if self.key {
-            names.push(row.key_name.as_ref().map_or_else(|| provider.to_owned(), |key| format!("{provider}/{key}")).into());
-        }
-        if self.provider {
-            names.push(provider.into());
-        }
-        if self.model {
-            names.push(row.model.as_ref().map_or("(none)", |model| model.as_str()).into());
-        }
-        if self.caller {
-            names.push(row.caller.map_or_else(|| "(none)".to_owned(), |caller| format!("uid {caller}")).into());
-        }
-        names
-    }
-}
-
-/// `2026-01-31` or `2026-01-31 12h`.
-fn bucket_text(start: Timestamp, bucket: Bucket) -> String {
-    match bucket {
-        Bucket::Day => start.day().to_string(),
-        Bucket::Hour => format!("{} {:02}h", start.day(), start.unix_millis().div_euclid(3_600_000).rem_euclid(24)),
-    }
-}
-
-fn render(statistics: &Statistics, columns: Columns, style: Style, out: &mut dyn Write) -> io::Result<()> {
-    let headings = columns.headings();
-    let mut table = Table::new(&headings);
-    for row in &statistics.rows {
-        let mut cells = columns.names(row);
-        cells.extend(numbers(row));
-        table.push(cells);
-    }
-    let mut total: Vec<Cell> = vec![Cell::new(Tone::Heading, "total")];
-    total.resize_with(headings.len() - NUMBERS, || "".into());
-    total.extend(numbers(&statistics.total));
-    table.push(total);
-    table.write(style, out)?;
-    if statistics.total.unpriced > 0 {
-        let note = style.paint(Tone::Warning, format!("{} unpriced", statistics.total.unpriced));
-        writeln!(out, "{note}: no price is known for their model, so they count as $0.00")?;
-    }
-    Ok(())
-}
-
-/// How many columns [`numbers`] fills.
-const NUMBERS: usize = 6;
-
-fn numbers(row: &UsageRow) -> [Cell; NUMBERS] {
-    let errors = errors(row);
-    let tone = if errors == 0 { Tone::Normal } else { Tone::Warning };
-    [
-        row.requests.to_string().into(),
-        Cell::new(tone, errors.to_string()),
-        row.input_tokens.to_string().into(),
-        row.cached_tokens.to_string().into(),
-        row.output_tokens.to_string().into(),
-        row.cost_usd.to_string().into(),
-    ]
-}
-
-fn errors(row: &UsageRow) -> u64 {
-    row.errors.values().fold(0, |sum, count| sum.saturating_add(*count))
 }
 
 #[cfg(test)]
@@ -185,6 +175,7 @@ mod tests {
     use crate::id::Uid;
     use crate::money::Usd;
     use crate::protocol::outcome::Outcome;
+    use crate::protocol::reply::UsageRow;
     use clap::Parser as _;
 
     fn parsed(line: &str) -> Stats {
@@ -200,7 +191,7 @@ mod tests {
             key_name: Some(key.parse().unwrap()),
             model: Some(model.parse().unwrap()),
             caller: Some(Uid(1000)),
-            unit: None,
+            unit: Some("app.service".parse().unwrap()),
             bucket: Some("2026-01-31T13:00:00Z".parse().unwrap()),
             requests: 120,
             input_tokens: 123_456,
@@ -212,46 +203,39 @@ mod tests {
         }
     }
 
-    fn statistics() -> Statistics {
-        let total = UsageRow { requests: 240, unpriced: 2, cost_usd: Usd::from_nanos(3_000_000_000), ..UsageRow::default() };
-        Statistics { rows: vec![row("primary", "gpt-4"), row("backup", "gpt-4")], total }
-    }
-
-    fn rendered(columns: Columns) -> String {
-        let mut out = Vec::new();
-        render(&statistics(), columns, Style::Plain, &mut out).unwrap();
-        String::from_utf8(out).unwrap()
-    }
-
-    #[test]
-    fn usage_by_key_is_a_table_with_its_total() {
-        let expected = "\
-KEY             REQUESTS  ERRORS   INPUT  CACHED  OUTPUT   COST
-openai/primary       120       3  123456  100000    5000  $1.50
-openai/backup        120       3  123456  100000    5000  $1.50
-total                240       0       0       0       0  $3.00
-2 unpriced: no price is known for their model, so they count as $0.00
-";
-        assert_eq!(rendered(Columns::of(None, None)), expected);
-    }
-
-    #[test]
-    fn a_table_has_the_columns_that_it_is_split_by() {
-        let text = rendered(Columns::of(Some(&[Split::Provider, Split::Model, Split::Caller]), Some(Bucket::Hour)));
-        assert!(text.starts_with("HOUR (UTC)      PROVIDER  MODEL"), "{text}");
-        assert!(text.contains("2026-01-31 13h  openai    gpt-4  uid 1000"), "{text}");
-        assert!(rendered(Columns::of(None, Some(Bucket::Day))).contains("\n2026-01-31  openai/primary"));
+    fn asked(line: &str) -> Result<request::Statistics, Failure> {
+        parsed(line).into_request("2026-01-31T12:00:00Z".parse().unwrap())
     }
 
     #[test]
     fn since_is_a_moment_or_so_long_ago() {
-        let now: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
-        let request = parsed("gollmctl stats openai --by model,caller --bucket day --since 7d --until 2026-01-30").into_request(now);
+        let request = asked("gollmctl stats openai --by model,caller --bucket day --since 7d --until 2026-01-30").unwrap();
         assert_eq!(request.since.unwrap().to_string(), "2026-01-24T12:00:00Z");
         assert_eq!(request.until.unwrap().to_string(), "2026-01-30T00:00:00Z");
         assert_eq!(request.by, Some(vec![Split::Model, Split::Caller]));
         assert_eq!(request.bucket, Some(Bucket::Day));
         assert!(Arguments::try_parse_from(["gollmctl", "stats", "--since", "yesterday"]).is_err());
         assert!(Arguments::try_parse_from(["gollmctl", "stats", "--by", "colour"]).is_err());
+    }
+
+    #[test]
+    fn time_is_one_of_the_things_to_split_by() {
+        let request = asked("gollmctl stats --by unit,day").unwrap();
+        assert_eq!((request.by, request.bucket), (Some(vec![Split::Unit]), Some(Bucket::Day)));
+        let request = asked("gollmctl stats --by hour --bucket hour").unwrap();
+        assert_eq!((request.by, request.bucket), (Some(Vec::new()), Some(Bucket::Hour)));
+        for line in ["gollmctl stats --by hour --bucket day", "gollmctl stats --by hour,day"] {
+            assert_eq!(asked(line).unwrap_err().status(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_page_is_of_a_month_and_has_its_own_tables() {
+        assert_eq!(asked("gollmctl stats --html").unwrap().since.unwrap().to_string(), "2026-01-01T12:00:00Z");
+        assert_eq!(asked("gollmctl stats --html --since 7d").unwrap().since.unwrap().to_string(), "2026-01-24T12:00:00Z");
+        assert_eq!(asked("gollmctl stats").unwrap().since, None);
+        for other in ["--json", "--csv", "--by=key", "--bucket=day"] {
+            assert!(Arguments::try_parse_from(["gollmctl", "stats", "--html", other]).is_err(), "{other}");
+        }
     }
 }

@@ -29,7 +29,7 @@ const PLACES: [(&str, &[&str]); 21] = [
     ("interprocess", &["endpoint"]),
     ("keyring", &["vault"]),
     ("libc", &["endpoint/listen/unix/peer.rs"]),
-    ("nix", &["platform/unix/names.rs"]),
+    ("nix", &["ctl/users.rs", "platform/unix/names.rs"]),
     ("region", &["vault/locked.rs"]),
     ("reqwest", &["http.rs", "probe"]),
     ("rpassword", &["typed.rs"]),

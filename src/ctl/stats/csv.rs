@@ -9,7 +9,7 @@ use crate::protocol::reply::Statistics;
 /// Every column, whatever was split by, so that what reads the file need not guess; a column for each outcome but `ok`.
 pub(super) fn write(statistics: &Statistics, out: &mut dyn Write) -> io::Result<()> {
     let outcomes: Vec<(&str, Outcome)> = Outcome::ALL.into_iter().filter(|(_, outcome)| *outcome != Outcome::Ok).collect();
-    write!(out, "bucket,provider,key_name,model,caller,requests,input_tokens,output_tokens,cached_tokens,cost_usd,unpriced")?;
+    write!(out, "bucket,provider,key_name,model,caller,unit,requests,input_tokens,output_tokens,cached_tokens,cost_usd,unpriced")?;
     for (name, _) in &outcomes {
         write!(out, ",{name}")?;
     }
@@ -21,7 +21,8 @@ pub(super) fn write(statistics: &Statistics, out: &mut dyn Write) -> io::Result<
         let key = text(row.key_name.as_ref().map(|key| key.as_str()));
         let model = text(row.model.as_ref().map(|model| model.as_str()));
         let caller = row.caller.map(|caller| caller.to_string()).unwrap_or_default();
-        write!(out, "{bucket},{provider},{key},{model},{caller},{},{},{},", row.requests, row.input_tokens, row.output_tokens)?;
+        let unit = text(row.unit.as_ref().map(|unit| unit.as_str()));
+        write!(out, "{bucket},{provider},{key},{model},{caller},{unit},{},{},{},", row.requests, row.input_tokens, row.output_tokens)?;
         write!(out, "{},{},{}", row.cached_tokens, row.cost_usd.dollars(), row.unpriced)?;
         for (_, outcome) in &outcomes {
             write!(out, ",{}", row.errors.get(outcome).copied().unwrap_or(0))?;
@@ -51,8 +52,8 @@ mod tests {
         write(&statistics, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         let lines: Vec<&str> = text.split("\r\n").collect();
-        assert!(lines[0].starts_with("bucket,provider,key_name,model,caller,requests,") && lines[0].ends_with(",cancelled"), "{}", lines[0]);
-        assert_eq!(lines[1], "2026-01-31T13:00:00Z,openai,primary,gpt-4,1000,120,123456,5000,100000,1.5,1,2,0,0,0,0,0,1,0,0");
-        assert!(lines[2].contains(",primary,\"'=cmd,\"\"x\"\"\",1000,120,"), "{}", lines[2]);
+        assert!(lines[0].starts_with("bucket,provider,key_name,model,caller,unit,requests,") && lines[0].ends_with(",cancelled"), "{}", lines[0]);
+        assert_eq!(lines[1], "2026-01-31T13:00:00Z,openai,primary,gpt-4,1000,app.service,120,123456,5000,100000,1.5,1,2,0,0,0,0,0,1,0,0");
+        assert!(lines[2].contains(",primary,\"'=cmd,\"\"x\"\"\",1000,app.service,120,"), "{}", lines[2]);
     }
 }

@@ -5,6 +5,7 @@ mod check;
 mod env;
 mod fields;
 mod file;
+pub mod metrics;
 pub mod problem;
 pub mod prices;
 mod provider;
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use self::metrics::ScrapeAddress;
 use self::problem::{ConfigError, Findings, Problem};
 use self::secrets::{Fetched, SecretSource};
 use self::webhook::Webhook;
@@ -60,6 +62,8 @@ pub struct Settings {
     pub audit_logging: bool,
     /// How much of it, and how long.
     pub audit: AuditSettings,
+    /// Where metrics are served; none: nowhere.
+    pub metrics: Option<ScrapeAddress>,
     /// Limit for one live call made with a key.
     pub key_timeout: Duration,
     /// Who is served; none: no section `access` says it.

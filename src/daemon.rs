@@ -18,6 +18,7 @@ mod journal;
 mod leasing;
 mod locking;
 mod logging;
+mod metrics;
 mod news;
 mod observe;
 #[cfg(unix)]
@@ -36,7 +37,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use tokio::sync::watch;
 
@@ -203,6 +204,8 @@ pub fn serve(options: &Options, environment: Environment, ready: &mut dyn FnMut(
         let Started { front, listener } = start::start(options, environment)?;
         let (phase, _) = watch::channel(Phase::Serving);
         let accepting = tokio::spawn(accept::accept(Arc::clone(&front), listener, phase.clone()));
+        let wanted = front.serving().live().settings.metrics.clone();
+        metrics::take_up(&front, wanted.as_ref()).map_err(StartError::Metrics)?;
         let socket = front.desk.socket.clone();
         tracing::info!(target: logging::SERVICE, version = env!("CARGO_PKG_VERSION"), %socket, "serving");
         start::tell_phase(&front.serving());
@@ -215,6 +218,7 @@ pub fn serve(options: &Options, environment: Environment, ready: &mut dyn FnMut(
         trail::note_of_daemon(&shared, "stop", None);
         shared.lock().close(&shared);
         phase.send_replace(Phase::Ending);
+        drop(front.metrics.lock().unwrap_or_else(PoisonError::into_inner).take());
         drop(accepting.await);
         // A lock, an unlock or a restore that is under way comes to its end first.
         drop(tokio::time::timeout(std::time::Duration::from_secs(2), front.changing.lock()).await);

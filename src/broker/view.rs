@@ -15,6 +15,7 @@ use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::reply::{GlobalStatus, KeyHealth, KeyRow, KeyState, ProviderLeft, ProviderStatus};
 use crate::time::{Now, Steady};
 use crate::usage::Ledger;
+use crate::usage::sums::Sums;
 use crate::usage::units::Units;
 
 impl Broker {
@@ -228,6 +229,12 @@ impl Broker {
     #[must_use]
     pub fn ledger(&self) -> Ledger {
         self.ledger.view()
+    }
+
+    /// What every key and model used since the store began.
+    #[must_use]
+    pub const fn sums(&self) -> &Arc<Sums> {
+        self.ledger.sums()
     }
 
     /// The units that callers were in.

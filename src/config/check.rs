@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::access;
-use super::fields::{self, AUDIT, Fields, GLOBAL, MASTER, TOP};
+use super::fields::{self, AUDIT, Fields, GLOBAL, MASTER, METRICS, TOP};
+use super::metrics;
 use super::problem::Findings;
 use super::provider::{self, Provider};
 use super::secrets::Fetched;
@@ -44,6 +45,9 @@ pub(super) fn settings(root: &Node, base: &Path, findings: &mut Findings) -> Set
     }
     if let Some(node) = top.child("webhooks") {
         settings.webhooks = webhook::read(node, base, findings);
+    }
+    if let Some(node) = top.child("metrics") {
+        settings.metrics = Fields::open(node, "metrics", &METRICS, findings).require("listen", metrics::address, findings);
     }
     if let Some(node) = top.child("providers") {
         for entry in fields::entries(node, "providers", findings) {
@@ -92,6 +96,7 @@ fn defaults() -> Settings {
         key_validation: true,
         audit_logging: true,
         audit: AuditSettings { selects: AuditedSelects::None, keep: Duration::from_secs(90 * 86_400), max_entries: 50_000 },
+        metrics: None,
         key_timeout: Duration::from_secs(30),
         access: None,
         misplaced: Vec::new(),
@@ -233,6 +238,17 @@ mod tests {
     }
 
     #[test]
+    fn metrics_are_for_this_machine_alone() {
+        assert_eq!(read("").unwrap().metrics, None);
+        assert!(read("metrics:").unwrap().metrics.is_none());
+        assert_eq!(read("metrics: {listen: '127.0.0.1:9464'}").unwrap().metrics.map(|place| place.to_string()).as_deref(), Some("127.0.0.1:9464"));
+        assert!(errors("metrics: {}").contains("f.yaml:1:10: metrics.listen: it is missing"));
+        assert!(errors("metrics:\n  listen: 0.0.0.0:9464\n").starts_with("f.yaml:2:11: metrics.listen: `0.0.0.0:9464` is no loopback address"));
+        assert!(errors("metrics: {listen: 9464}").contains("metrics.listen: found `9464`"));
+        assert!(errors("metrics: {port: 1}").contains("metrics.port: there is no field `port`"));
+    }
+
+    #[test]
     fn a_place_is_right_in_every_way_of_writing_yaml() {
         assert!(errors("\u{feff}# x\r\nglobal:\r\n  lease_ttl: 0s\r\n").starts_with("f.yaml:3:14: global.lease_ttl: "));
         assert!(errors("{\"global\":\n  {\"lease_ttl\": \"0s\"}}").starts_with("f.yaml:2:17: global.lease_ttl: "));
@@ -303,6 +319,8 @@ mod tests {
             "providers: {openai: {models: [{name: 'a SECRET'}]}}",
             "global: {fallback_chain: [SECRET], key_timeout: SECRET, daily_cost_limit: SECRET, SECRET: SECRET}",
             "master: {source: SECRET}",
+            "metrics: {listen: SECRET}",
+            "metrics: {listen: 'unix:SECRET'}",
         ];
         for place in places {
             let text = place.replace("SECRET", planted);

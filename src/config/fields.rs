@@ -29,7 +29,7 @@ const fn field_or(name: &'static str, default: &'static str) -> Field {
 
 /// The whole file.
 pub(super) const TOP: Section =
-    Section { fields: &[field("providers"), field("global"), field("access"), field("master"), field("audit"), field("webhooks")] };
+    Section { fields: &[field("providers"), field("global"), field("access"), field("master"), field("audit"), field("webhooks"), field("metrics")] };
 
 /// `providers.P`
 pub(super) const PROVIDER: Section = Section {
@@ -135,6 +135,9 @@ pub(super) const AUDIT: Section = Section { fields: &[field_or("selects", "none"
 
 /// `webhooks[]`
 pub(super) const WEBHOOK: Section = Section { fields: &[field("url"), field("secret"), field("kinds"), field_or("format", "json")] };
+
+/// `metrics`
+pub(super) const METRICS: Section = Section { fields: &[field("listen")] };
 
 impl Section {
     /// Is there a field of that name?
@@ -266,7 +269,7 @@ mod tests {
         )
     }
 
-    const SECTIONS: [(&str, Section); 12] = [
+    const SECTIONS: [(&str, Section); 13] = [
         ("top", TOP),
         ("provider", PROVIDER),
         ("key", KEY),
@@ -279,6 +282,7 @@ mod tests {
         ("match", MATCH),
         ("master", MASTER),
         ("webhook", WEBHOOK),
+        ("metrics", METRICS),
     ];
 
     #[test]

@@ -42,6 +42,10 @@ pub fn show_with(settings: &Settings, policy: &Policy) -> String {
         out.line(0, format_args!("webhooks:{}", if shown { "" } else { " []" }));
         settings.webhooks.iter().for_each(|webhook| show_webhook(&mut out, webhook));
     }
+    if let Some(address) = &settings.metrics {
+        out.line(0, format_args!("metrics:"));
+        out.field(2, "listen", quote(&address.to_string()));
+    }
     out.0
 }
 
@@ -251,7 +255,9 @@ mod tests {
     #[test]
     fn what_is_shown_loads_again_and_means_the_same() {
         let sources = "{name: a, key: env:A}, {name: b, key: file:k}, {name: c, key: credential:c, account: x, weight: 3, cost_limit: 0.000000001}";
-        let written = format!("providers: {{openai: {{api_keys: [{sources}], rotation: {{per: interval}}}}}}\nmaster: {{source: file}}");
+        let written = format!(
+            "providers: {{openai: {{api_keys: [{sources}], rotation: {{per: interval}}}}}}\nmaster: {{source: file}}\nmetrics: {{listen: '[::1]:9464'}}"
+        );
         for text in [written.as_str(), "", include_str!("../../gollm-config.yaml.example")] {
             let settings = read(text);
             let again = read(&show(&settings));

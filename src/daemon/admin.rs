@@ -12,6 +12,7 @@ use crate::daemon::answer::{Answer, Asker, when_durable};
 use crate::daemon::front::Front;
 use crate::daemon::locking;
 use crate::daemon::logging as log;
+use crate::daemon::metrics;
 use crate::daemon::safe::{KeySettings, Origin, Safe, seal};
 use crate::daemon::state::{Core, Live, Shared};
 use crate::daemon::trail::{self, Noted};
@@ -290,7 +291,10 @@ pub(crate) async fn reload(front: Arc<Front>, asker: Option<Asker>) -> Reply {
         Ok::<_, String>((settings, http))
     });
     let result = match read.await {
-        Ok(Ok((settings, http))) => Ok(take_up(&shared, settings, http)),
+        Ok(Ok((settings, http))) => {
+            let refused = metrics::take_up(&front, settings.metrics.as_ref()).err();
+            Ok(take_up(&shared, settings, http, refused))
+        }
         Ok(Err(why)) => Err(why),
         Err(_) => Err("reading the configuration failed in the daemon".to_owned()),
     };
@@ -311,10 +315,11 @@ pub(crate) async fn reload(front: Arc<Front>, asker: Option<Asker>) -> Reply {
     trail::noted_first(&shared, asker.as_ref(), noted, reply).await
 }
 
-fn take_up(shared: &Shared, mut settings: Settings, http: Http) -> tokio::sync::oneshot::Receiver<Result<(), String>> {
+fn take_up(shared: &Shared, mut settings: Settings, http: Http, refused: Option<String>) -> tokio::sync::oneshot::Receiver<Result<(), String>> {
     let mut fetched = std::mem::take(&mut settings.fetched);
     let mut core = shared.lock();
     let mut warnings = apply(shared, &mut core, &settings, &mut fetched);
+    warnings.extend(refused);
     let before = shared.live();
     if before.settings.encrypt_keys != settings.encrypt_keys || before.settings.master != settings.master {
         warnings.push("`encrypt_keys` and `master` take effect when gollmd is restarted".to_owned());

@@ -266,6 +266,7 @@ fn access(shared: &Shared, request: &request::Access) -> Result<Reply, ErrorRepl
 /// Why a request is refused, of which the audit log hears too.
 fn denied(shared: &Shared, asker: &Asker, op: &Op) -> ErrorReply {
     let caller = &asker.caller;
+    shared.desk.metrics.denied();
     trail::note_denial(shared, asker, op.name());
     let why = match caller.role {
         Role::None => "no rule lets it in; `access` in the configuration says who is served",

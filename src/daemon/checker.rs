@@ -107,7 +107,10 @@ async fn ask(shared: &Shared, provider: &ProviderPolicy, secret: &Secret) -> Che
         return Checked::unproven(None, Contact::Untried, &why);
     }
     let prober = Arc::clone(&shared.live().prober);
-    prober.check(kind, &provider.base_url, secret).await
+    let began = shared.desk.metrics.now();
+    let checked = prober.check(kind, &provider.base_url, secret).await;
+    shared.desk.metrics.probed(&provider.name, began);
+    checked
 }
 
 /// What a check found is the broker's to know.

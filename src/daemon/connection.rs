@@ -21,6 +21,7 @@ use crate::daemon::connection::buffer::Buffer;
 use crate::daemon::connection::codec::{Codec, Taken};
 use crate::daemon::front::Front;
 use crate::daemon::leasing::Held;
+use crate::daemon::metrics::Asked;
 use crate::daemon::news::Subscription;
 use crate::daemon::state::{Durable, Phase};
 use crate::endpoint::{ReadHalf, WriteHalf};
@@ -148,12 +149,14 @@ struct Awaiting {
     id: u64,
     reply: Reply,
     durable: Durable,
+    asked: Option<Asked>,
 }
 
 /// An answer that took its time.
 struct Late {
     id: u64,
     handed: Handed,
+    asked: Option<Asked>,
     /// Its place among those that are large: kept until it is written.
     _place: Option<OwnedSemaphorePermit>,
 }
@@ -345,11 +348,15 @@ impl Connection {
             _ => Place::None,
         };
         self.admit_anew();
+        let asked = self.front.desk.metrics.asked(request.op.name());
         match answer(&self.front, &self.asker, request.op) {
-            Answer::Now(reply) => self.put(Some(id), reply),
+            Answer::Now(reply) => {
+                self.put(Some(id), reply);
+                self.front.desk.metrics.answered(asked);
+            }
             Answer::Durable(reply, durable) => {
                 self.pending += 1;
-                self.awaiting.push_back(Awaiting { id, reply, durable });
+                self.awaiting.push_back(Awaiting { id, reply, durable, asked });
             }
             Answer::Stream(subscription) => self.subscribe(id, subscription, outlets),
             Answer::Later(reply) => {
@@ -365,7 +372,7 @@ impl Connection {
                     };
                     let handed = reply.await;
                     // The connection that would hear it ends with this task.
-                    drop(late.send(Late { id, handed, _place: place }).await);
+                    drop(late.send(Late { id, handed, asked, _place: place }).await);
                 });
             }
         }
@@ -413,14 +420,15 @@ impl Connection {
 
     /// Answers the first of those who wait for the store.
     fn put_durable(&mut self, durable: Result<Result<(), String>, RecvError>) {
-        if let Some(Awaiting { id, reply, .. }) = self.awaiting.pop_front() {
-            self.put_late(Late { id, handed: if_durable(reply, durable).into(), _place: None });
+        if let Some(Awaiting { id, reply, asked, .. }) = self.awaiting.pop_front() {
+            self.put_late(Late { id, handed: if_durable(reply, durable).into(), asked, _place: None });
         }
     }
 
     fn put_late(&mut self, late: Late) {
         self.pending = self.pending.saturating_sub(1);
         self.put(Some(late.id), late.handed.reply);
+        self.front.desk.metrics.answered(late.asked);
         self.unwritten.extend(late.handed.held);
     }
 

@@ -10,6 +10,7 @@ use tokio::task::AbortHandle;
 
 use crate::daemon::bounds::{Connections, Denials, NotedDenials, Services};
 use crate::daemon::copies::Copies;
+use crate::daemon::metrics::{Metrics, Served};
 use crate::daemon::news::News;
 use crate::daemon::state::Shared;
 use crate::daemon::{checker, journal, start::StartError, webhooks};
@@ -32,6 +33,7 @@ pub(crate) struct Desk {
     pub(crate) services: Services,
     /// Those who hear what happens.
     pub(crate) news: News,
+    pub(crate) metrics: Metrics,
     /// Backups on their way through the socket.
     pub(crate) copies: Copies,
     /// Passwords that did not open the store since it was open last.
@@ -63,6 +65,7 @@ impl Desk {
             noted_denials: NotedDenials::default(),
             services: Services::default(),
             news: News::default(),
+            metrics: Metrics::default(),
             copies: Copies::default(),
             refused_unlocks: AtomicU64::new(0),
             unfinished: AtomicUsize::new(0),
@@ -101,6 +104,8 @@ pub(crate) struct Front {
     pub(crate) desk: Arc<Desk>,
     serving: RwLock<Arc<Shared>>,
     running: Mutex<Option<Running>>,
+    /// Where metrics are served.
+    pub(crate) metrics: Mutex<Option<Served>>,
     /// Held while the configuration is taken up, or the store locked, unlocked or given another master secret: these come one
     /// after the other.
     pub(crate) changing: tokio::sync::Mutex<()>,
@@ -114,7 +119,7 @@ struct Running {
 
 impl Front {
     pub(crate) fn new(desk: Arc<Desk>, shared: Arc<Shared>) -> Self {
-        Self { desk, serving: RwLock::new(shared), running: Mutex::new(None), changing: tokio::sync::Mutex::new(()) }
+        Self { desk, serving: RwLock::new(shared), running: Mutex::new(None), metrics: Mutex::new(None), changing: tokio::sync::Mutex::new(()) }
     }
 
     /// Who serves now. Not to be kept: it holds the keys of an open store.

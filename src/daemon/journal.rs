@@ -201,7 +201,9 @@ impl Writer {
     fn append(&mut self) -> Result<(), String> {
         while !self.batch.is_empty() {
             let (count, bytes) = first_record(&self.batch).map_err(|why| why.to_string())?;
+            let began = self.shared.desk.metrics.now();
             self.store.append(&bytes).map_err(in_short)?;
+            self.shared.desk.metrics.appended(count, began);
             self.tell(count);
             self.batch.drain(..count.min(self.batch.len()));
             self.changed = true;
@@ -213,6 +215,7 @@ impl Writer {
     fn tell(&mut self, count: usize) {
         let events = self.batch.get(..count).unwrap_or_default();
         observe::happened(events);
+        self.shared.desk.metrics.happened(events);
         self.told_alert = tell_alerts(&self.shared, events, self.told_alert);
         let news = &self.shared.desk.news;
         if news.is_heard() {
@@ -268,7 +271,9 @@ impl Writer {
             self.take_events(&mut core);
             (self.changes(&mut core), core.trail.reach(), core.trail.anchor())
         };
+        let began = shared.desk.metrics.now();
         let result = self.append().and_then(|()| self.store_changes(&changes));
+        shared.desk.metrics.checkpointed(began);
         self.last_checkpoint = shared.clock.now().steady;
         self.changed = result.is_err();
         if result.is_ok() {

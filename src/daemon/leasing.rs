@@ -70,6 +70,7 @@ pub(crate) fn select(shared: &Arc<Shared>, caller: &Caller, request: &Select) ->
 
 /// Tells those who listen of a select that got no key.
 fn tell_refusal(shared: &Shared, caller: &Caller, request: &Select, why: &ErrorReply) {
+    shared.desk.metrics.refused(&request.provider, shared.live().settings.policy.provider(&request.provider).is_some(), why);
     if why.code == ErrorCode::NoKeyAvailable && shared.desk.news.is_heard() {
         shared.desk.news.tell(news::refused(caller, request, why, shared.clock.now().wall));
     }

@@ -65,6 +65,11 @@ impl News {
         self.count.load(Ordering::Acquire) > 0
     }
 
+    /// How many listen.
+    pub(crate) fn count(&self) -> usize {
+        self.count.load(Ordering::Acquire)
+    }
+
     /// Tells everybody who may hear it.
     pub(crate) fn tell(&self, event: Event) {
         let event = Arc::new(event);

@@ -85,6 +85,20 @@ impl Totals {
         }
     }
 
+    /// Takes of each sum the larger.
+    pub(crate) fn raise(&mut self, other: &Self) {
+        self.requests = self.requests.max(other.requests);
+        self.input_tokens = self.input_tokens.max(other.input_tokens);
+        self.output_tokens = self.output_tokens.max(other.output_tokens);
+        self.cached_tokens = self.cached_tokens.max(other.cached_tokens);
+        self.cost = self.cost.max(other.cost);
+        self.unpriced = self.unpriced.max(other.unpriced);
+        for (outcome, count) in &other.errors {
+            let before = self.errors.iter().find(|(seen, _)| seen == outcome).map_or(0, |(_, before)| *before);
+            self.count(*outcome, count.saturating_sub(before));
+        }
+    }
+
     fn count(&mut self, outcome: Outcome, count: u64) {
         match self.errors.iter_mut().find(|(seen, _)| *seen == outcome) {
             Some((_, sum)) => *sum += count,

@@ -30,6 +30,7 @@ fn fields() -> BTreeSet<&'static str> {
         "master",
         "audit",
         "webhooks",
+        "metrics",
     ];
     names.filter(|name| !sections.contains(name)).collect()
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Packages that only these files may name: replacing one is the work of one place.
-const PLACES: [(&str, &[&str]); 21] = [
+const PLACES: [(&str, &[&str]); 25] = [
     ("aes_gcm", &["vault"]),
     ("argon2", &["vault"]),
     (
@@ -26,10 +26,14 @@ const PLACES: [(&str, &[&str]); 21] = [
     ("getrandom", &["vault"]),
     ("hkdf", &["vault"]),
     ("hmac", &["vault"]),
+    ("http_body_util", &["daemon/metrics"]),
+    ("hyper", &["daemon/metrics"]),
+    ("hyper_util", &["daemon/metrics"]),
     ("interprocess", &["endpoint"]),
     ("keyring", &["vault"]),
     ("libc", &["endpoint/listen/unix/peer.rs"]),
     ("nix", &["ctl/users.rs", "platform/unix/names.rs"]),
+    ("prometheus_client", &["daemon/metrics"]),
     ("region", &["vault/locked.rs"]),
     ("reqwest", &["http.rs", "probe"]),
     ("rpassword", &["typed.rs"]),

@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 use super::{Labels, number};
 use crate::daemon::state::Shared;
 use crate::id::{KeyId, KeyName, ModelName, ProviderName};
-use crate::protocol::alert::Alert;
+use crate::protocol::alert::{Alert, AlertKind};
 use crate::protocol::reply::{GlobalStatus, KeyRow, KeyState, ProviderStatus};
 use crate::time::Timestamp;
 use crate::time::clock::Clock;
@@ -170,11 +170,10 @@ impl Picture {
         one("webhook_waiting_alerts", "Alerts that wait for webhooks", number(self.posts as u64));
         one("store_failing", "1 while the store can't be written", f64::from(u8::from(self.failing)));
         one("locked", "1 while no key can be opened", f64::from(u8::from(self.locked)));
-        let mut raised: std::collections::BTreeMap<&str, f64> = std::collections::BTreeMap::new();
-        for alert in &self.alerts {
-            *raised.entry(alert.kind.name()).or_default() += 1.0;
-        }
-        let raised = raised.into_iter().map(|(kind, count)| (vec![("kind", kind.to_owned())], count));
+        let raised = AlertKind::ALL.into_iter().filter(|(_, kind)| *kind != AlertKind::Test).map(|(name, kind)| {
+            let count = self.alerts.iter().filter(|alert| alert.kind == kind).count();
+            (vec![("kind", name.to_owned())], number(count as u64))
+        });
         gauge(registry, "alerts", "Alerts whose cause is there", raised.collect());
     }
 }

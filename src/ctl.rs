@@ -28,6 +28,7 @@ mod report;
 mod select;
 mod stats;
 mod status;
+mod top;
 mod users;
 mod validate;
 mod wanted;
@@ -80,6 +81,7 @@ fn run(command: Command, console: &mut Console<'_>) -> Result<(), Failure> {
         Command::Select(select) => select.run(console),
         Command::Exec(exec) => exec.run(console),
         Command::Events(events) => events.run(console),
+        Command::Top(top) => top.run(console),
         Command::Alert(alerts) => alerts.run(console),
         Command::Explain(explain) => explain.run(console),
         Command::Report(report) => report.run(console),

@@ -55,6 +55,7 @@ pub(crate) struct Arguments {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     Status(status::Status),
+    Top(crate::ctl::top::Top),
     Keys(keys::Keys),
     Key(key::Key),
     Select(select::Select),

@@ -5,7 +5,7 @@ mod burn;
 mod csv;
 mod html;
 mod table;
-mod trend;
+pub(in crate::ctl) mod trend;
 mod unpriced;
 
 use std::io::{self, Write};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Packages that only these files may name: replacing one is the work of one place.
-const PLACES: [(&str, &[&str]); 25] = [
+const PLACES: [(&str, &[&str]); 26] = [
     ("aes_gcm", &["vault"]),
     ("argon2", &["vault"]),
     (
@@ -34,6 +34,7 @@ const PLACES: [(&str, &[&str]); 25] = [
     ("libc", &["endpoint/listen/unix/peer.rs"]),
     ("nix", &["ctl/users.rs", "platform/unix/names.rs"]),
     ("prometheus_client", &["daemon/metrics"]),
+    ("ratatui", &["ctl/top.rs", "ctl/top"]),
     ("region", &["vault/locked.rs"]),
     ("reqwest", &["http.rs", "probe"]),
     ("rpassword", &["typed.rs"]),

@@ -126,7 +126,8 @@ impl Steps {
     }
 }
 
-fn blocks(costs: &[Usd]) -> String {
+/// Costs as a line of blocks, each as high as it is a share of the most.
+pub(in crate::ctl) fn blocks(costs: &[Usd]) -> String {
     let most = costs.iter().copied().max().unwrap_or(Usd::ZERO).nanos();
     let block = |cost: &Usd| {
         if cost.nanos() <= 0 {

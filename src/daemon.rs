@@ -51,6 +51,7 @@ use crate::platform;
 use crate::secret::PASSWORD_MAX;
 use crate::store;
 use crate::store::error::OpenError;
+use crate::time::shift::Shift;
 use crate::typed;
 use crate::vault::VaultError;
 use crate::vault::master::MasterSetting;
@@ -67,6 +68,8 @@ pub struct Options {
     pub socket: Option<PathBuf>,
     /// The state directory; none: where it usually is.
     pub state_dir: Option<PathBuf>,
+    /// What moves the daemon's clocks, in simulations and tests. `gollmd` leaves the default, which moves none.
+    pub clock: Shift,
 }
 
 /// The whole of `gollmd`, with the arguments of this process.
@@ -237,13 +240,14 @@ fn tell(phase: &platform::Phase) {
     }
 }
 
-/// Ends leases when their time is up: sleeps until the next deadline, or until there is an earlier one.
+/// Ends leases when their time is up: sleeps until the next deadline, or until there is an earlier one, or the clock was moved.
 async fn tick(shared: Arc<Shared>) {
     loop {
         let pause = answer::tick(&shared);
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = shared.sooner.notified() => {}
+            () = shared.clock.jumped() => {}
         }
     }
 }

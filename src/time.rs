@@ -1,6 +1,7 @@
 //! Time: wall time for days, logs and messages; steady time for limits and leases. `time/clock.rs` alone asks the system for either.
 
 pub mod clock;
+pub mod shift;
 pub mod span;
 
 use std::fmt;

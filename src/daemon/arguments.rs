@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{CommandFactory, Parser};
 
 use crate::daemon::Options;
+use crate::time::shift::Shift;
 
 /// Keeps LLM API keys and leases them to the programs of this machine.
 #[derive(Debug, Parser)]
@@ -51,7 +52,7 @@ impl Arguments {
     /// Reads arguments, the first of which is the program's name.
     pub(super) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let line = Line::try_parse_from(arguments)?;
-        let options = Options { config: line.config, socket: line.socket, state_dir: line.state_dir };
+        let options = Options { config: line.config, socket: line.socket, state_dir: line.state_dir, clock: Shift::default() };
         Ok(Self { options, daemonize: line.daemonize, check: line.check, repair: line.repair })
     }
 }

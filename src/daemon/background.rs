@@ -79,5 +79,10 @@ fn in_child(options: &Options, environment: Environment, pid_file: &Path, tell: 
 fn absolute(options: &Options, environment: &Environment) -> Result<Options, StartError> {
     let config = crate::config::locate(options.config.as_deref(), environment)?;
     let fixed = |path: Option<&Path>| path.map(std::path::absolute).transpose().map_err(StartError::Runtime);
-    Ok(Options { config: fixed(config.as_deref())?, socket: fixed(options.socket.as_deref())?, state_dir: fixed(options.state_dir.as_deref())? })
+    Ok(Options {
+        config: fixed(config.as_deref())?,
+        socket: fixed(options.socket.as_deref())?,
+        state_dir: fixed(options.state_dir.as_deref())?,
+        clock: options.clock.clone(),
+    })
 }

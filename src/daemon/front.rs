@@ -18,6 +18,7 @@ use crate::endpoint::Endpoint;
 use crate::environment::Environment;
 use crate::store::Store;
 use crate::time::clock::{Clock, SystemClock};
+use crate::time::shift::Shift;
 use crate::time::{Now, Steady};
 
 /// What every connection has to do with, locked or not.
@@ -51,13 +52,22 @@ pub(crate) struct Desk {
     /// The configuration.
     pub(crate) file: Option<PathBuf>,
     pub(crate) state_dir: PathBuf,
+    /// What moves this clock, and those of who serves.
+    pub(crate) shift: Shift,
     clock: SystemClock,
     pub(crate) started: Now,
 }
 
 impl Desk {
-    pub(crate) fn new(environment: Environment, socket: Endpoint, socket_group: Option<u32>, file: Option<PathBuf>, state_dir: PathBuf) -> Self {
-        let clock = SystemClock::start(None, Steady::from_millis(0));
+    pub(crate) fn new(
+        environment: Environment,
+        socket: Endpoint,
+        socket_group: Option<u32>,
+        file: Option<PathBuf>,
+        state_dir: PathBuf,
+        shift: Shift,
+    ) -> Self {
+        let clock = SystemClock::start_shifted(None, Steady::from_millis(0), shift.clone());
         Self {
             connections: AtomicU64::new(0),
             of_users: Connections::default(),
@@ -78,6 +88,7 @@ impl Desk {
             file: file.map(|file| std::path::absolute(&file).unwrap_or(file)),
             state_dir,
             started: clock.now(),
+            shift,
             clock,
         }
     }

@@ -93,7 +93,7 @@ struct Writer {
 /// # Errors
 /// The last checkpoint or the close failed: what was acknowledged is in the journal, and the next start replays it.
 pub(crate) fn run(shared: Arc<Shared>, store: Store, tell: mpsc::Sender<Told>) -> Result<(), String> {
-    let last_checkpoint = shared.clock.now().steady;
+    let last_checkpoint = shared.clock.unmoved();
     let mut writer = Writer {
         shared,
         store,
@@ -254,7 +254,7 @@ impl Writer {
 
     /// A checkpoint holds up who waits: while somebody does, it is put off as long as the journal is not too long.
     fn checkpoint_due(&self, awaited: bool) -> bool {
-        let waited = self.shared.clock.now().steady.since(self.last_checkpoint);
+        let waited = self.shared.clock.unmoved().since(self.last_checkpoint);
         let bytes = self.store.journal_bytes_since_checkpoint();
         let long = bytes >= if awaited { CHECKPOINT_BYTES_MOST } else { CHECKPOINT_BYTES };
         self.changed && (waited >= CHECKPOINT_AFTER || (long && waited >= CHECKPOINT_PAUSE))
@@ -274,7 +274,7 @@ impl Writer {
         let began = shared.desk.metrics.now();
         let result = self.append().and_then(|()| self.store_changes(&changes));
         shared.desk.metrics.checkpointed(began);
-        self.last_checkpoint = shared.clock.now().steady;
+        self.last_checkpoint = shared.clock.unmoved();
         self.changed = result.is_err();
         if result.is_ok() {
             shared.lock().trail.saved(end, floor);

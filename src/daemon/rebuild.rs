@@ -17,6 +17,7 @@ use crate::store::repair::Repaired;
 use crate::store::{self, Opened, Store, Tree};
 use crate::time::Steady;
 use crate::time::clock::{Clock, SteadyMark, SystemClock};
+use crate::time::shift::Shift;
 use crate::vault::Vault;
 
 /// Puts a repair into the audit trail of the store that was repaired.
@@ -53,7 +54,7 @@ pub(super) fn rebuild(desk: &Desk, opened: Opened, settings: Settings) -> Result
     }
     let safe = safe_of(&opened.vault, &opened.records, &events);
     let trail = trail_of(&opened, &events);
-    let clock = clock_of(&opened, &events);
+    let clock = clock_of(&opened, &events, desk.shift.clone());
     let policy = admin::whole_policy(&settings, &safe);
     let broker = Broker::restore(policy, opened.records.iter().filter_map(shelved), &events, clock.now())?;
     let (mut of_store, mut warnings) = (opened.warnings, Vec::new());
@@ -120,14 +121,14 @@ fn trail_of(opened: &Opened, events: &[Event]) -> Trail {
 }
 
 /// The steady clock goes on from where the store says it stood.
-fn clock_of(opened: &Opened, events: &[Event]) -> SystemClock {
+fn clock_of(opened: &Opened, events: &[Event], shift: Shift) -> SystemClock {
     let kept =
         opened.records.iter().find(|record| record.tree == Tree::Meta && record.key == CLOCK_KEY).and_then(|record| {
             bincode::serde::decode_from_slice::<SteadyMark, _>(&record.value, bincode::config::standard().with_limit::<4096>()).ok()
         });
     let noted = events.iter().rev().find_map(|event| if let Event::Clock(mark) = event { Some(mark.clone()) } else { None });
     let last = events.iter().filter_map(Event::steady).max().unwrap_or(Steady::from_millis(0));
-    SystemClock::start(noted.or_else(|| kept.map(|(mark, _)| mark)).as_ref(), last)
+    SystemClock::start_shifted(noted.or_else(|| kept.map(|(mark, _)| mark)).as_ref(), last, shift)
 }
 
 #[cfg(test)]

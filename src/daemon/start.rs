@@ -222,7 +222,7 @@ pub(super) fn start(options: &Options, environment: Environment) -> Result<Start
     if let Some(parent) = directory.parent() {
         make_directory(parent)?;
     }
-    let desk = |environment| Desk::new(environment, endpoint.clone(), group, file.clone(), directory.clone());
+    let desk = |environment| Desk::new(environment, endpoint.clone(), group, file.clone(), directory.clone(), options.clock.clone());
     let opened = store::open(&directory, &master(settings.master), settings.encrypt_keys, &environment);
     let desk = Arc::new(desk(environment.without("GOLLM_MASTER_PASSWORD")));
     let front = match opened {

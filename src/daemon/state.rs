@@ -342,7 +342,7 @@ impl Shared {
 
     /// One that opens nothing, for who is served by the same rules: `why` says what locked the store.
     pub(crate) fn locked(desk: Arc<Desk>, live: Live, master: MasterSource, why: String) -> Result<Self, StartError> {
-        let clock = SystemClock::start(None, Steady::from_millis(0));
+        let clock = SystemClock::start_shifted(None, Steady::from_millis(0), desk.shift.clone());
         let mut policy = live.settings.policy.clone();
         policy.providers.clear();
         policy.fallback_chain.clear();

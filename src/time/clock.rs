@@ -4,6 +4,7 @@ use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
 
+use crate::time::shift::Shift;
 use crate::time::{Now, Steady, Timestamp};
 
 /// A source of time. Decisions take a [`Now`]; who calls them holds a `Clock`.
@@ -34,6 +35,7 @@ pub struct SystemClock {
     offset: i64,
     boot: String,
     last: Mutex<Steady>,
+    shift: Shift,
 }
 
 impl SystemClock {
@@ -43,9 +45,16 @@ impl SystemClock {
     /// or from the mark where the wall clock stands before it: a clock set back frees nothing.
     #[must_use]
     pub fn start(mark: Option<&SteadyMark>, last: Steady) -> Self {
+        Self::start_shifted(mark, last, Shift::default())
+    }
+
+    /// The same, where `shift` moves both clocks. It moves the steady clock by as much as it is moved from now on.
+    #[must_use]
+    pub fn start_shifted(mark: Option<&SteadyMark>, last: Steady, shift: Shift) -> Self {
         let since_boot = since_boot();
         let boot = boot_name();
-        let wall = u64::try_from(wall().unix_millis()).unwrap_or(0);
+        let moved = shift.millis();
+        let wall = u64::try_from(wall().unix_millis().saturating_add(moved)).unwrap_or(0);
         let steady = match mark {
             None => wall,
             Some(mark) if mark.boot == boot && !boot.is_empty() && since_boot >= mark.since_boot => {
@@ -54,7 +63,8 @@ impl SystemClock {
             Some(mark) => wall.max(mark.steady.millis()),
         }
         .max(last.millis());
-        Self { offset: signed(steady).saturating_sub(signed(since_boot)), boot, last: Mutex::new(Steady::from_millis(0)) }
+        let offset = signed(steady).saturating_sub(signed(since_boot)).saturating_sub(moved);
+        Self { offset, boot, last: Mutex::new(Steady::from_millis(0)), shift }
     }
 
     /// Where the steady clock stands now.
@@ -64,8 +74,21 @@ impl SystemClock {
         SteadyMark { steady: self.at(since_boot), since_boot, boot: self.boot.clone() }
     }
 
+    /// What the steady clock would show if nothing had moved it: for what is done so often a minute of real time.
+    #[cfg(feature = "daemon")]
+    pub(crate) fn unmoved(&self) -> Steady {
+        Steady::from_millis(since_boot())
+    }
+
+    /// Comes when the clock was moved since it came last.
+    #[cfg(feature = "daemon")]
+    pub(crate) async fn jumped(&self) {
+        self.shift.jumped().await;
+    }
+
     fn at(&self, since_boot: u64) -> Steady {
-        Steady::from_millis(u64::try_from(self.offset.saturating_add(signed(since_boot))).unwrap_or(0))
+        let millis = self.offset.saturating_add(signed(since_boot)).saturating_add(self.shift.millis());
+        Steady::from_millis(u64::try_from(millis).unwrap_or(0))
     }
 }
 
@@ -74,12 +97,13 @@ impl Clock for SystemClock {
         let read = self.at(since_boot());
         let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         *last = read.max(*last);
-        Now { wall: wall(), steady: *last }
+        let wall = Timestamp::from_unix_millis(wall().unix_millis().saturating_add(self.shift.millis()));
+        Now { wall, steady: *last }
     }
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the file that reads the clock")]
-fn wall() -> Timestamp {
+pub(super) fn wall() -> Timestamp {
     let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_unix_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }
@@ -109,7 +133,11 @@ fn boot_name() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
 
     #[test]
     fn a_wall_clock_set_back_before_a_boot_does_not_set_back_the_steady_clock() {
@@ -126,5 +154,29 @@ mod tests {
             assert!(second.now().steady < Steady::from_millis(60_000));
         }
         assert!(second.now().steady >= Steady::from_millis(1_000));
+    }
+
+    #[test]
+    fn a_shift_moves_both_clocks_forward_and_leaves_a_mark_that_unmoved_clocks_go_on_from() {
+        let today = SystemClock::start(None, Steady::from_millis(0)).now();
+        let month = Duration::from_secs(30 * 86_400);
+        let shift = Shift::starting_at(today.wall.before(month));
+        let clock = SystemClock::start_shifted(None, Steady::from_millis(0), shift.clone());
+        let near = |one: Now, other: Now| {
+            assert!(one.wall.since(other.wall) < MINUTE && other.wall.since(one.wall) < MINUTE, "{one:?} and {other:?}");
+            assert!(one.steady.since(other.steady) < MINUTE && other.steady.since(one.steady) < MINUTE, "{one:?} and {other:?}");
+        };
+        near(clock.now().after(month), today);
+        shift.forward(month / 2);
+        near(clock.now().after(month / 2), today);
+        // It never goes back.
+        shift.forward_to(today.wall.before(month));
+        near(clock.now().after(month / 2), today);
+        shift.forward_to(today.wall);
+        near(clock.now(), today);
+        near(SystemClock::start(Some(&clock.mark()), Steady::from_millis(0)).now(), today);
+        // The default is one that moves nothing.
+        Shift::default().forward(month);
+        assert_eq!(Shift::default().millis(), 0);
     }
 }

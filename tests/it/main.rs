@@ -29,6 +29,7 @@ mod hostile;
 mod layers;
 mod locking;
 mod mending;
+mod month;
 mod old_store;
 mod pages;
 mod programs;

@@ -111,6 +111,7 @@ files() {
 644 /etc/systemd/user/gollmd.socket $scratch/user/gollmd.socket
 644 /etc/sysusers.d/gollm.conf $tree/systemd/gollm.sysusers
 644 /etc/tmpfiles.d/gollm.conf $tree/systemd/gollm.tmpfiles
+644 $prefix/lib/systemd/catalog/gollm.catalog $tree/contrib/gollm.catalog
 644 $share/man/man8/gollmd.8 $tree/contrib/man/gollmd.8
 644 $share/man/man1/gollmctl.1 $tree/contrib/man/gollmctl.1
 644 $share/bash-completion/completions/gollmd $tree/contrib/completions/gollmd.bash
@@ -199,7 +200,11 @@ install_all() {
 }
 
 start() {
-    if runs; then act systemctl daemon-reload; fi
+    if runs; then
+        act systemctl daemon-reload
+        # What the messages mean, for `journalctl -x`: without it the log is as good but for that.
+        act journalctl --update-catalog || true
+    fi
     # An administrator's choice to have the socket or not is made once, and kept.
     if [ $first = yes ] && ! active gollmd.service; then
         act systemctl enable --quiet gollmd.socket

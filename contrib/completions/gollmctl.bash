@@ -97,6 +97,9 @@ _gollmctl() {
             gollmctl,status)
                 cmd="gollmctl__subcmd__status"
                 ;;
+            gollmctl,top)
+                cmd="gollmctl__subcmd__top"
+                ;;
             gollmctl,unlock)
                 cmd="gollmctl__subcmd__unlock"
                 ;;
@@ -146,7 +149,7 @@ _gollmctl() {
 
     case "${cmd}" in
         gollmctl)
-            opts="-h -V --socket --json --help --version status keys key select exec explain report stats events alert validate health whoami access audit doctor providers prices lock unlock passwd slot rekey backup export restore reload config completions man"
+            opts="-h -V --socket --json --help --version status top keys key select exec explain report stats events alert validate health whoami access audit doctor providers prices lock unlock passwd slot rekey backup export restore reload config completions man"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1020,14 +1023,14 @@ _gollmctl() {
             return 0
             ;;
         gollmctl__subcmd__stats)
-            opts="-h --by --bucket --since --until --csv --socket --json --help"
+            opts="-h --by --bucket --since --until --csv --html --socket --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --by)
-                    COMPREPLY=($(compgen -W "key model caller provider" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "key model caller unit provider hour day" -- "${cur}"))
                     return 0
                     ;;
                 --bucket)
@@ -1055,6 +1058,24 @@ _gollmctl() {
             ;;
         gollmctl__subcmd__status)
             opts="-h --watch --socket --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        gollmctl__subcmd__top)
+            opts="-h --socket --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -29,13 +29,14 @@ complete -c gollmctl -n "__fish_gollmctl_needs_command" -l json -d 'Answer with 
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -s h -l help -d 'Print help'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -s V -l version -d 'Print version'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "status" -d 'Show whether the daemon is up, what each provider has left, and what is wrong'
+complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "top" -d 'Watch the daemon on a full screen, live'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "keys" -d 'List the keys with their states, counters and limits; never their secrets'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "key" -d 'Add, remove, enable or disable a key'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "select" -d 'Lease a key'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "exec" -d 'Run a command with a key in its environment'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "explain" -d 'Show which key would be leased now, and what is against each other one'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "report" -d 'Say what came of a lease'
-complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "stats" -d 'Show requests, tokens, errors and cost'
+complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "stats" -d 'Show requests, tokens, errors and cost, and when limits will be reached'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "events" -d 'Show what happens, as it happens'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "alert" -d 'Show the alerts whose cause is there, or send a test to the webhooks'
 complete -c gollmctl -n "__fish_gollmctl_needs_command" -f -a "validate" -d 'Ask the providers whether they take their keys'
@@ -62,6 +63,9 @@ complete -c gollmctl -n "__fish_gollmctl_using_subcommand status" -l socket -d '
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand status" -l watch -d 'Show it again every two seconds, until Ctrl-C'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand status" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand status" -s h -l help -d 'Print help'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand top" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand top" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand top" -s h -l help -d 'Print help'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand keys" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand keys" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand keys" -s h -l help -d 'Print help'
@@ -165,13 +169,17 @@ complete -c gollmctl -n "__fish_gollmctl_using_subcommand report" -s h -l help -
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand stats" -l by -d 'A row for each of these, or each combination of them [default: key]' -r -f -a "key\t''
 model\t''
 caller\t''
-provider\t''"
-complete -c gollmctl -n "__fish_gollmctl_using_subcommand stats" -l bucket -d 'A row for each hour or day' -r -f -a "hour\t''
+unit\t''
+provider\t''
+hour\t''
 day\t''"
-complete -c gollmctl -n "__fish_gollmctl_using_subcommand stats" -l since -d 'Usage from then on: 7d ago, a date, or a time as in 2026-01-31T12:00:00Z' -r
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand stats" -l bucket -d 'A row for each hour or day of them' -r -f -a "hour\t''
+day\t''"
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand stats" -l since -d 'Usage from then on: 7d ago, a date, or a time as in 2026-01-31T12:00:00Z [with --html: 30d]' -r
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand stats" -l until -d 'Usage before then, written as for --since' -r
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand stats" -l socket -d 'The daemon\'s socket, instead of where it is looked for' -r -F
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand stats" -l csv -d 'Write comma-separated values (RFC 4180), with every column'
+complete -c gollmctl -n "__fish_gollmctl_using_subcommand stats" -l html -d 'Write a page for a browser, with plots'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand stats" -l json -d 'Answer with the daemon\'s reply as JSON, on one line; a refusal too'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand stats" -s h -l help -d 'Print help'
 complete -c gollmctl -n "__fish_gollmctl_using_subcommand events" -l kind -d 'Of these kinds only [default: all]' -r -f -a "granted\t''

@@ -50,10 +50,10 @@ fn tiles(total: &UsageRow) -> String {
         tile("Cost", total.cost_usd.to_string()),
         tile("Requests", grouped(total.requests)),
         tile("Not ok", grouped(errors(total))),
-        tile("Input tokens", grouped(total.input_tokens)),
-        tile("of them cached", grouped(total.cached_tokens)),
-        tile("Output tokens", grouped(total.output_tokens)),
-        if total.unpriced > 0 { tile("Unpriced requests", grouped(total.unpriced)) } else { String::new() },
+        tile("Input tokens", short(number(total.input_tokens))),
+        tile("of them cached", short(number(total.cached_tokens))),
+        tile("Output tokens", short(number(total.output_tokens))),
+        if total.unpriced > 0 { tile("Unpriced", grouped(total.unpriced)) } else { String::new() },
         "</dl>\n".to_owned(),
     ]
     .concat()

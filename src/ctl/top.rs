@@ -10,7 +10,7 @@ mod view;
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use clap::Args;
@@ -40,6 +40,12 @@ const FRAME: Duration = Duration::from_millis(100);
 
 /// And so often at least: its clock and its countdowns go on.
 const CLOCK: Duration = Duration::from_secs(1);
+
+/// What waits to be taken.
+const INPUTS_MAX: usize = 1024;
+
+/// How long a screen that is being drawn may hold up the end.
+const END_TIME: Duration = Duration::from_secs(1);
 
 /// How long to wait before a daemon that is gone is looked for again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -74,7 +80,8 @@ impl Top {
         if !console.terminal || !io::stdin().is_terminal() {
             return Err(Failure::Usage("top needs a terminal: `gollmctl status` and `gollmctl events` write lines".to_owned()));
         }
-        let (inputs, input) = channel();
+        // Of what is not taken in time the daemon counts how much is missed.
+        let (inputs, input) = sync_channel(INPUTS_MAX);
         // Before anything is asked, so that nothing is missed.
         listen(console.socket.clone(), console.environment.clone(), inputs.clone());
         let link = console.connect_within(QUICK)?;
@@ -184,7 +191,7 @@ fn hours(link: &Link, key: &KeyId, now: Timestamp) -> Option<Vec<(Timestamp, Usd
 }
 
 /// Listens to the daemon for as long as this runs, and finds it again where it was restarted.
-fn listen(socket: Option<PathBuf>, environment: Environment, inputs: Sender<Input>) {
+fn listen(socket: Option<PathBuf>, environment: Environment, inputs: SyncSender<Input>) {
     std::thread::spawn(move || {
         loop {
             let heard = daemon::connect(socket.as_deref(), &environment, QUICK).and_then(|link| link.subscribe(&[]));
@@ -211,7 +218,7 @@ fn listen(socket: Option<PathBuf>, environment: Environment, inputs: Sender<Inpu
     });
 }
 
-fn read_keys(inputs: Sender<Input>) {
+fn read_keys(inputs: SyncSender<Input>) {
     std::thread::spawn(move || {
         loop {
             let input = match keyboard::read() {
@@ -230,13 +237,16 @@ fn read_keys(inputs: Sender<Input>) {
 }
 
 /// What wants this to end: the terminal is given back first.
-fn on_signals(inputs: Sender<Input>) -> Result<(), Failure> {
+fn on_signals(inputs: SyncSender<Input>) -> Result<(), Failure> {
     let what = |why: io::Error| Failure::Input { what: "signals can't be watched for".to_owned(), why: why.to_string() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(what)?;
     std::thread::spawn(move || {
         runtime.block_on(ended());
-        // Whoever would hear it is gone.
-        inputs.send(Input::End).ok();
+        // With no room for it, it is over all the same.
+        inputs.try_send(Input::End).ok();
+        std::thread::sleep(END_TIME);
+        screen::give_back();
+        std::process::exit(0);
     });
     Ok(())
 }

@@ -2,8 +2,9 @@
 
 use crate::ctl::daemon::Link;
 use crate::ctl::failure::Failure;
+use crate::id::ProviderName;
 use crate::protocol::error::ErrorCode;
-use crate::protocol::reply::{Reply, Statistics};
+use crate::protocol::reply::{KeyRow, Reply, Statistics};
 use crate::protocol::request::{self, Bucket, Op, Split};
 
 /// Asks for usage.
@@ -12,6 +13,13 @@ pub(super) fn statistics(link: &Link, request: &request::Statistics) -> Result<S
         Reply::Statistics(statistics) => Ok(statistics),
         _ => Err(Failure::unexpected("statistics")),
     }
+}
+
+/// The keys, of this provider alone where one is named: one that is configured no more has usage, and no keys.
+pub(super) fn keys_of(link: &Link, only: Option<&ProviderName>) -> Result<Vec<KeyRow>, Failure> {
+    let Reply::Keys(mut keys) = link.call(Op::Keys(request::Keys::default()))? else { return Err(Failure::unexpected("keys")) };
+    keys.retain(|key| only.is_none_or(|only| key.provider == *only));
+    Ok(keys)
 }
 
 /// The same usage split otherwise.

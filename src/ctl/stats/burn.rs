@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::ctl::daemon::Link;
 use crate::ctl::failure::Failure;
 use crate::ctl::print::{Style, Tone, span_words};
-use crate::ctl::stats::asking::statistics;
+use crate::ctl::stats::asking::{keys_of, statistics};
 use crate::ctl::stats::table::key_words;
 use crate::id::ProviderName;
 use crate::money::Usd;
@@ -50,7 +50,7 @@ impl Burn {
         let over = now.since(since);
         let recent = statistics(link, &request::Statistics { since: Some(since), by: Some(vec![Split::Key]), ..request::Statistics::default() })?;
         let is_shown = |provider: Option<&ProviderName>| only.is_none() || provider == only;
-        let Reply::Keys(keys) = link.call(Op::Keys(request::Keys { provider: only.cloned() }))? else { return Err(Failure::unexpected("keys")) };
+        let keys = keys_of(link, only)?;
         let Reply::Status(status) = link.call(Op::Status)? else { return Err(Failure::unexpected("status")) };
         let spent_by = |key: &KeyRow| {
             let row = recent.rows.iter().find(|row| row.provider.as_ref() == Some(&key.provider) && row.key_name.as_ref() == Some(&key.key_name));

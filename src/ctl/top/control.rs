@@ -40,12 +40,13 @@ pub(super) struct Control {
     /// Is the filter being written?
     pub(super) writes: bool,
     pub(super) page: Page,
-    pub(super) selected: usize,
+    /// None: the first that is shown.
+    pub(super) selected: Option<KeyId>,
 }
 
 impl Default for Control {
     fn default() -> Self {
-        Self { sort: Sort::Name, filter: String::new(), writes: false, page: Page::All, selected: 0 }
+        Self { sort: Sort::Name, filter: String::new(), writes: false, page: Page::All, selected: None }
     }
 }
 
@@ -100,6 +101,16 @@ impl Control {
         shown
     }
 
+    /// The place of the selected key among those that are shown.
+    pub(super) fn place(&self, shown: &[&KeyRow]) -> usize {
+        self.selected.as_ref().and_then(|selected| shown.iter().position(|row| id(row) == *selected)).unwrap_or(0)
+    }
+
+    /// Selects the key at a place.
+    fn select(&mut self, place: usize, shown: &[&KeyRow]) {
+        self.selected = shown.get(place.min(shown.len().saturating_sub(1))).map(|row| id(row));
+    }
+
     /// A key was pressed.
     pub(super) fn press(&mut self, key: KeyEvent, model: &Model) -> Wish {
         if key.kind == KeyEventKind::Release {
@@ -112,7 +123,8 @@ impl Control {
             self.write(key.code);
             return Wish::Nothing;
         }
-        let last = self.shown(model).len().saturating_sub(1);
+        let shown = self.shown(model);
+        let place = self.place(&shown);
         match key.code {
             KeyCode::Char('q') => return Wish::Quit,
             KeyCode::Esc if self.page == Page::All => self.filter.clear(),
@@ -120,12 +132,12 @@ impl Control {
             KeyCode::Char('?' | 'h') => self.page = if self.page == Page::Help { Page::All } else { Page::Help },
             KeyCode::Char('s') => self.sort = self.sort.next(),
             KeyCode::Char('/') => (self.page, self.writes) = (Page::All, true),
-            KeyCode::Down | KeyCode::Char('j') => self.selected = self.selected.saturating_add(1).min(last),
-            KeyCode::Up | KeyCode::Char('k') => self.selected = self.selected.saturating_sub(1).min(last),
-            KeyCode::Home | KeyCode::Char('g') => self.selected = 0,
-            KeyCode::End | KeyCode::Char('G') => self.selected = last,
+            KeyCode::Down | KeyCode::Char('j') => self.select(place.saturating_add(1), &shown),
+            KeyCode::Up | KeyCode::Char('k') => self.select(place.saturating_sub(1), &shown),
+            KeyCode::Home | KeyCode::Char('g') => self.select(0, &shown),
+            KeyCode::End | KeyCode::Char('G') => self.select(usize::MAX, &shown),
             KeyCode::Enter | KeyCode::Right if self.page == Page::All => {
-                if let Some(row) = self.shown(model).get(self.selected) {
+                if let Some(row) = shown.get(place) {
                     let key = id(row);
                     self.page = Page::Key(key.clone());
                     return Wish::Hours(key);
@@ -147,7 +159,7 @@ impl Control {
             KeyCode::Char(c) if !c.is_control() && self.filter.len() < 64 => self.filter.push(c),
             _ => {}
         }
-        self.selected = 0;
+        self.selected = None;
     }
 }
 

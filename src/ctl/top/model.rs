@@ -8,7 +8,7 @@
 //! came is in them, and is not counted again. Because that may be wrong for those from the milliseconds of asking, the daemon is
 //! then asked once more.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +32,9 @@ const OF_KEY: usize = 200;
 
 /// Keys whose events are kept.
 const KEYS_MAX: usize = 500;
+
+/// Leases that ran out and are remembered.
+const RAN_OUT: usize = 10_000;
 
 /// Errors and warnings that are kept.
 const TROUBLES: usize = 200;
@@ -63,6 +66,8 @@ pub(super) struct Model {
     asked: Timestamp,
     came: Timestamp,
     wants: bool,
+    /// Leases that ran out, which may still be reported.
+    ran_out: HashSet<u64>,
 }
 
 impl Model {
@@ -80,6 +85,7 @@ impl Model {
             asked,
             came,
             wants: false,
+            ran_out: HashSet::new(),
         }
     }
 
@@ -96,6 +102,9 @@ impl Model {
         let Answers { asked, came, status, keys, alerts } = answers;
         (self.asked, self.came, self.status, self.keys, self.alerts) = (asked, came, status, keys, alerts);
         (self.wants, self.lost) = (false, None);
+        if self.ran_out.len() > RAN_OUT {
+            self.ran_out.clear();
+        }
     }
 
     /// It is heard no longer; what was shown stays.
@@ -110,10 +119,19 @@ impl Model {
         self.wants |= event.time().is_some_and(|time| time >= self.asked && time <= self.came);
         match &**event {
             Event::Granted(lease) => self.granted(lease, is_new),
-            Event::Settled(settled) | Event::Expired(settled) | Event::Recorded(settled) => self.settled(settled, is_new),
-            Event::KeyState(changed) => self.changed(changed),
+            Event::Expired(settled) => {
+                self.ran_out.extend(settled.lease);
+                self.settled(settled, is_new);
+            }
+            Event::Settled(settled) | Event::Recorded(settled) => {
+                // A late report replaces an estimate that was counted: the daemon has the sum.
+                self.wants |= settled.lease.is_some_and(|lease| self.ran_out.contains(&lease));
+                self.settled(settled, is_new);
+            }
+            Event::KeyState(changed) => self.changed(changed, is_new),
             Event::Alert(alert) => self.alerted(alert),
-            Event::Lagged { .. } | Event::Audit(_) | Event::AccountState(_) | Event::ProviderState(_) => self.wants = true,
+            Event::Audit(entry) => self.wants |= entry.result == "done" && entry.act != "select",
+            Event::Lagged { .. } | Event::AccountState(_) | Event::ProviderState(_) => self.wants = true,
             Event::Refused(_) => {}
         }
         if let Some(key) = key_of(event) {
@@ -181,8 +199,8 @@ impl Model {
         self.wants |= settled.outcome == Outcome::Cancelled;
     }
 
-    fn changed(&mut self, changed: &KeyStateChanged) {
-        if let Some(row) = self.row(&changed.provider, &changed.key_name) {
+    fn changed(&mut self, changed: &KeyStateChanged, is_new: bool) {
+        if let Some(row) = self.row(&changed.provider, &changed.key_name).filter(|_| is_new) {
             row.state = changed.state;
             row.until = changed.until;
             row.reason.clone_from(&changed.reason);

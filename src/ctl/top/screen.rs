@@ -34,8 +34,8 @@ impl Drop for Screen {
     }
 }
 
-/// Whoever sees the terminal no more needs none of it.
-fn give_back() {
-    drop(execute!(io::stdout(), Show, LeaveAlternateScreen));
+/// Whoever sees the terminal no more needs none of it. Not by standard output, which another thread may hold.
+pub(super) fn give_back() {
+    drop(execute!(io::stderr(), Show, LeaveAlternateScreen));
     drop(disable_raw_mode());
 }

@@ -23,7 +23,7 @@ const HEIGHT_MIN: u16 = 10;
 const TROUBLES: u16 = 6;
 
 /// Cells of a bar.
-const BAR: usize = 8;
+const BAR: usize = 5;
 
 const HELP: [&str; 12] = [
     "q, Ctrl-C     quit",
@@ -109,7 +109,10 @@ fn heading(model: &Model, look: Look, now: Timestamp, width: usize) -> Vec<Line<
 }
 
 fn all(frame: &mut Frame<'_>, area: Rect, model: &Model, control: &Control, look: Look, now: Timestamp) {
-    let wanted = u16::try_from(model.alerts.len() + model.troubles.len() + 1).unwrap_or(u16::MAX).min(TROUBLES + 1).min(area.height / 2);
+    let wanted = u16::try_from(model.alerts.len() + model.status.warnings.len() + model.troubles.len() + 1)
+        .unwrap_or(u16::MAX)
+        .min(TROUBLES + 1)
+        .min(area.height / 2);
     let [table, below] = Layout::vertical([Constraint::Min(1), Constraint::Length(wanted)]).areas(area);
     let (lines, at) = rows(model, control, look, now, usize::from(area.width));
     // The headings stay; the rest moves so that the selected key is seen.
@@ -122,18 +125,18 @@ fn all(frame: &mut Frame<'_>, area: Rect, model: &Model, control: &Control, look
 
 /// How wide the name of a key may be.
 fn name_width(width: usize) -> usize {
-    width.saturating_sub(60).clamp(18, 36)
+    width.saturating_sub(62).clamp(14, 30)
 }
 
 fn titles(look: Look, width: usize) -> Line<'static> {
     let name = name_width(width);
-    Line::styled(format!("{:<name$} {:<13}{:>20}  {:>22}", "KEY", "STATE", "LAST HOUR", "TODAY"), look.of(Tone::Heading))
+    Line::styled(format!("{:<name$} {:<13}{:>15} {:>20}", "KEY", "STATE", "LAST HOUR", "TODAY"), look.of(Tone::Heading))
 }
 
 /// The lines of providers and keys, and the place of the selected one.
 fn rows(model: &Model, control: &Control, look: Look, now: Timestamp, width: usize) -> (Vec<Line<'static>>, usize) {
     let shown = control.shown(model);
-    let (mut lines, mut at) = (Vec::new(), 0);
+    let (mut lines, mut at, selected) = (Vec::new(), 0, control.place(&shown));
     let mut provider = None;
     for (place, row) in shown.iter().enumerate() {
         if provider != Some(&row.provider) {
@@ -141,10 +144,10 @@ fn rows(model: &Model, control: &Control, look: Look, now: Timestamp, width: usi
             let found = model.status.providers.iter().find(|status| status.provider == row.provider);
             lines.extend(found.map(|status| provider_line(status, look, now, width)));
         }
-        if place == control.selected.min(shown.len().saturating_sub(1)) {
+        if place == selected {
             at = lines.len();
         }
-        lines.push(key_line(row, model, place == control.selected, look, now, width));
+        lines.push(key_line(row, model, place == selected, look, now, width));
     }
     if shown.is_empty() {
         lines.push(Line::styled(if control.filter.is_empty() { "no key is configured" } else { "no key fits the filter" }, look.of(Tone::Faint)));
@@ -166,7 +169,7 @@ fn provider_line(status: &ProviderStatus, look: Look, now: Timestamp, width: usi
     Line::from(vec![
         Span::styled(format!("{:<name$} ", cut(status.provider.as_str(), name)), look.of(Tone::Heading)),
         Span::styled(format!("{:<13}", cut(&state, 13)), look.of(tone)),
-        Span::raw(format!("{requests:>20}  {cost:>22}{waiting}")),
+        Span::raw(format!("{requests:>15} {cost:>20}{waiting}")),
     ])
 }
 
@@ -180,8 +183,8 @@ fn key_line(row: &KeyRow, model: &Model, selected: bool, look: Look, now: Timest
     let line = Line::from(vec![
         Span::raw(format!("{mark} {:<1$} ", cut(row.key_name.as_str(), name - 2), name - 2)),
         Span::styled(format!("{:<13}", row.state.name()), look.of(tone_of(row.state))),
-        Span::styled(format!("{requests:>20}"), look.of(full(share(row.requests_last_hour, row.rate_limit)))),
-        Span::styled(format!("  {cost:>22}"), look.of(full(cost_share))),
+        Span::styled(format!("{requests:>15}"), look.of(full(share(row.requests_last_hour, row.rate_limit)))),
+        Span::styled(format!(" {cost:>20}"), look.of(full(cost_share))),
         Span::styled(format!("  {}", note(row, model, now)), look.of(Tone::Faint)),
     ]);
     if selected { line.patch_style(Style::new().add_modifier(Modifier::REVERSED)) } else { line }
@@ -200,6 +203,12 @@ fn troubles(model: &Model, look: Look, now: Timestamp, height: usize) -> Vec<Lin
         let (tone, text) = alert_words(alert);
         lines.push(Line::styled(format!("! {}", clean(&text)), look.of(tone)));
     }
+    // What went wrong last has half of the room at least.
+    let most = height.saturating_sub(model.troubles.len().min(height / 2)).max(lines.len());
+    for warning in &model.status.warnings {
+        lines.push(Line::styled(format!("  {}", clean(warning)), look.of(Tone::Warning)));
+    }
+    lines.truncate(most);
     let room = height.saturating_sub(lines.len());
     for event in model.troubles.iter().rev().take(room) {
         let (tone, text) = words(event, now);
@@ -285,16 +294,15 @@ mod tests {
         let expected = "\
 gollmd 0.1.0 up 2h 5m    0.0 leases/s  $0.25/min  today $63.00/$100.00  12:00:12
 2 open  480 last hour  1/4 keys healthy
-KEY                  STATE                   LAST HOUR                   TODAY
-openai               1/2 healthy              240/2000                  $13.00
-> backup             cooling_down    █······· 120/1000   █······· $0.25/$50.00  for 29s
-  primary            healthy         █······· 120/1000  ███····· $12.75/$50.00  timeout";
+KEY                STATE              LAST HOUR                TODAY
+openai             1/2 healthy         240/2000               $13.00
+> backup           cooling_down  █···· 120/1000   █···· $0.25/$50.00  for 29s
+  primary          healthy       █···· 120/1000  ██··· $12.75/$50.00  timeout";
         let first: Vec<&str> = text.lines().take(6).map(|line| line.trim_end()).collect();
         for (line, wanted) in first.iter().zip(expected.lines()) {
-            let shown: String = wanted.chars().take(80).collect();
-            assert_eq!(*line, shown.trim_end(), "{text}");
+            assert_eq!(*line, wanted, "{text}");
         }
-        assert!(text.contains("anthropic            no usable key") && text.contains("  main               invalid"), "{text}");
+        assert!(text.contains("anthropic          no usable key") && text.contains("  main             invalid"), "{text}");
         assert!(text.contains("RECENT") && text.contains("12:00:05 openai/primary by uid 1000: timeout"), "{text}");
         assert!(text.ends_with("q quit  s sort: name  / filter  Enter key's page  Esc back  ? help"), "{text}");
         assert!(!coloured && screen(&model, &Control::default(), (80, 24), true).1);
@@ -321,7 +329,7 @@ openai               1/2 healthy              240/2000                  $13.00
         many.keys = (0..100).map(|number| crate::ctl::top::model::tests::key("openai", &format!("k{number:03}"), KeyState::Healthy, 0.0)).collect();
         let mut model = Model::new(many);
         model.hear(&Arc::new(Event::Lagged { missed: 3 }));
-        let (text, _) = screen(&model, &Control { selected: 99, ..Control::default() }, (80, 24), false);
+        let (text, _) = screen(&model, &Control { selected: Some("openai/k099".parse().unwrap()), ..Control::default() }, (80, 24), false);
         assert!(text.contains("> k099") && text.contains("3 events were missed"), "{text}");
     }
 }

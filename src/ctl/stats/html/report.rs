@@ -2,11 +2,14 @@
 
 use crate::ctl::daemon::Link;
 use crate::ctl::failure::Failure;
-use crate::ctl::stats::asking::{first_that_fits, split, statistics};
+use crate::ctl::stats::asking::{first_that_fits, keys_of, split, statistics};
 use crate::ctl::users::Users;
 use crate::protocol::reply::{GlobalStatus, KeyRow, Reply, Statistics, UsageRow};
 use crate::protocol::request::{self, Bucket, Op, Split};
 use crate::time::{Day, Timestamp};
+
+/// Days that a plot shows.
+const DAYS_MAX: i32 = 400;
 
 /// All that a page shows.
 pub(in crate::ctl::stats) struct Report {
@@ -36,14 +39,14 @@ impl Report {
         let daily = first_that_fits(link, &by_day)?.map(|answer| answer.rows).unwrap_or_default();
         let by_provider = statistics(link, &split(request, &[Split::Provider], None))?;
         let (by_key, by_caller, by_model) = (of(&[Split::Key])?, of(&[Split::Caller, Split::Unit])?, of(&[Split::Provider, Split::Model])?);
-        let Reply::Keys(keys) = link.call(Op::Keys(request::Keys { provider: request.provider.clone() }))? else {
-            return Err(Failure::unexpected("keys"));
-        };
+        let keys = keys_of(link, request.provider.as_ref())?;
         let Reply::Status(status) = link.call(Op::Status)? else { return Err(Failure::unexpected("status")) };
         let users = Users::of(by_caller.iter().filter_map(|row| row.caller));
         let first = request.since.or_else(|| daily.iter().filter_map(|row| row.bucket).min()).unwrap_or(now).day();
         let last = request.until.map_or(now, |until| until.min(now)).day().max(first);
-        let days = (first.unix_days()..=last.unix_days()).map(Day::from_unix_days).collect();
+        // No daemon keeps more days than a plot has room for.
+        let earliest = last.unix_days().saturating_sub(DAYS_MAX - 1);
+        let days = (first.unix_days().max(earliest)..=last.unix_days()).map(Day::from_unix_days).collect();
         Ok(Self { days, made: now, daily, by_provider, by_key, by_caller, by_model, users, keys, global: status.global })
     }
 

@@ -146,6 +146,11 @@ impl Cause {
         matches!(self, Cause::CostThreshold(_) | Cause::CostLimit(_))
     }
 
+    /// In what time it is told of once.
+    const fn period(&self) -> Duration {
+        if matches!(self, Cause::StoreFailing) { LOOK_AFTER } else { PERIOD }
+    }
+
     /// What is said when it has passed.
     #[must_use]
     pub fn passed(&self) -> String {
@@ -237,10 +242,17 @@ impl Alerts {
             if sign.cause.is_of_the_day() {
                 passed.raised.wall.day() != now.wall.day() || passed.limit != limit
             } else {
-                now.steady.since(passed.raised.steady) >= PERIOD
+                now.steady.since(passed.raised.steady) >= sign.cause.period()
             }
         });
         may_be_told.then(|| self.notice(sign.cause, AlertState::Raised, now.wall, sign.message, sign.money, now))
+    }
+
+    /// When a cause that is there again, and was told of not long ago, may be told of; none: it is told of, or may be.
+    #[must_use]
+    pub fn held_until(&self, cause: &Cause) -> Option<Steady> {
+        let passed = self.passed.get(cause).filter(|_| !cause.is_of_the_day() && !self.is_raised(cause))?;
+        Some(passed.raised.steady.after(cause.period()))
     }
 
     /// The notice that a cause has passed, where it was told of.

@@ -207,8 +207,7 @@ pub fn serve(options: &Options, environment: Environment, ready: &mut dyn FnMut(
         let Started { front, listener } = start::start(options, environment)?;
         let (phase, _) = watch::channel(Phase::Serving);
         let accepting = tokio::spawn(accept::accept(Arc::clone(&front), listener, phase.clone()));
-        let wanted = front.serving().live().settings.metrics.clone();
-        metrics::take_up(&front, wanted.as_ref()).map_err(StartError::Metrics)?;
+        metrics::serve(&front);
         let socket = front.desk.socket.clone();
         tracing::info!(target: logging::SERVICE, version = env!("CARGO_PKG_VERSION"), %socket, "serving");
         start::tell_phase(&front.serving());

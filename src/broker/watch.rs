@@ -86,16 +86,18 @@ impl Broker {
         for notice in passed {
             self.tell_alert(notice);
         }
+        let causes: Vec<Cause> = signs.iter().map(|sign| sign.cause.clone()).collect();
         for sign in signs {
             self.raise(sign, now);
         }
-        self.watch.look_at = self.alerts.next_look(self.watch.last);
+        let held = causes.iter().filter_map(|cause| self.alerts.held_until(cause));
+        self.watch.look_at = self.alerts.next_look(self.watch.last).into_iter().chain(held).min();
     }
 
     fn raise(&mut self, sign: Sign, now: Now) {
         if let Some(notice) = self.alerts.raise(sign, now) {
             self.tell_alert(notice);
-            self.watch.look_at = self.alerts.next_look(self.watch.last);
+            self.watch.look_at = self.alerts.next_look(self.watch.last).into_iter().chain(self.watch.look_at).min();
         }
     }
 

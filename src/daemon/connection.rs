@@ -214,7 +214,7 @@ impl Connection {
                 hearing = Hearing::Off;
             }
             // A subscriber that sends no more may still read; it does not hold up the end.
-            let listens = hearing == Hearing::Ended && self.subscriptions > 0;
+            let listens = !ending && hearing == Hearing::Ended && self.subscriptions > 0;
             if hearing != Hearing::On && self.pending == 0 && !listens {
                 return;
             }

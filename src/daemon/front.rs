@@ -146,6 +146,7 @@ impl Front {
 
     /// Lets `shared` serve from an open store.
     pub(crate) fn run(&self, shared: Arc<Shared>, store: Store) -> Result<(), StartError> {
+        self.desk.metrics.begin_anew();
         let (results, told) = mpsc::channel(journal::TOLD_LATE_MAX);
         let writer = {
             let shared = Arc::clone(&shared);

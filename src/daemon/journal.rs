@@ -177,6 +177,7 @@ impl Writer {
         }
         // What can't be written is told of at once.
         if core.failing.is_some() {
+            self.told_alert = tell_alerts(&self.shared, &self.batch, self.told_alert);
             self.told_alert = tell_alerts(&self.shared, &events, self.told_alert);
         }
         self.units = core.broker.units();

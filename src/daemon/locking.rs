@@ -7,6 +7,7 @@ use crate::config;
 use crate::daemon::answer::Asker;
 use crate::daemon::front::Front;
 use crate::daemon::logging as log;
+use crate::daemon::metrics;
 use crate::daemon::start::{self, StartError};
 use crate::daemon::state::Shared;
 use crate::daemon::trail::{self, Noted};
@@ -74,6 +75,7 @@ pub(crate) async fn unlock(front: Arc<Front>, asker: Asker, request: Unlock) -> 
     let before = if result.is_ok() { refused.swap(0, Ordering::AcqRel) } else { refused.fetch_add(1, Ordering::AcqRel) };
     let detail = (result.is_ok() && before > 0).then(|| format!("after {before} that were refused"));
     if result.is_ok() && !is_open {
+        metrics::serve(&front);
         tracing::info!(target: log::SERVICE, "the store is unlocked");
         start::tell_phase(&front.serving());
     }

@@ -22,7 +22,7 @@ use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::usage::day::Totals;
 use crate::usage::sums::Sums;
 
-pub(crate) use serve::{Served, take_up};
+pub(crate) use serve::{Served, serve, take_up};
 
 /// Names of labels, and their values.
 type Labels = Vec<(&'static str, String)>;
@@ -156,6 +156,11 @@ impl Metrics {
                 self.leases.get_or_create(&key_labels(&lease.key)).inc();
             }
         }
+    }
+
+    /// Another store is served from, or the same anew: its sums are the ones that count.
+    pub(crate) fn begin_anew(&self) {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// The sums of usage as they are told: none is less than before.

@@ -12,7 +12,7 @@ use crate::daemon::answer::Asker;
 use crate::daemon::front::Front;
 use crate::daemon::trail;
 use crate::event::{self, Granted, Usage};
-use crate::id::{ModelName, Origin};
+use crate::id::{ModelName, Origin, Uid};
 use crate::protocol::alert::Alert;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::live::{self, Event, EventKind, Settled};
@@ -28,6 +28,12 @@ const QUEUE_MAX: usize = 1024;
 /// Subscribers at a time.
 const SUBSCRIBERS_MAX: usize = 256;
 
+/// Subscribers of one client.
+const OF_CLIENT: usize = 16;
+
+/// Places that only admins get.
+const OF_ADMINS: usize = 32;
+
 /// All who subscribed.
 #[derive(Debug, Default)]
 pub(crate) struct News {
@@ -38,6 +44,7 @@ pub(crate) struct News {
 /// What waits for one subscriber.
 #[derive(Debug)]
 struct Queue {
+    uid: Uid,
     kinds: Option<Vec<EventKind>>,
     waiting: Mutex<Waiting>,
     wake: Notify,
@@ -78,14 +85,19 @@ impl News {
         }
     }
 
-    fn add(&self, queue: Arc<Queue>) -> bool {
+    fn add(&self, caller: &Caller, queue: Arc<Queue>) -> Result<(), String> {
         let mut subscribers = self.subscribers.write().unwrap_or_else(PoisonError::into_inner);
-        if subscribers.len() >= SUBSCRIBERS_MAX {
-            return false;
+        let is_admin = caller.role == Role::Admin;
+        let most = if is_admin { SUBSCRIBERS_MAX } else { SUBSCRIBERS_MAX - OF_ADMINS };
+        if subscribers.len() >= most {
+            return Err(format!("{most} subscriptions are open already"));
+        }
+        if !is_admin && subscribers.iter().filter(|other| other.uid == caller.uid).count() >= OF_CLIENT {
+            return Err(format!("uid {} has {OF_CLIENT} subscriptions open already", caller.uid));
         }
         subscribers.push(queue);
         self.count.store(subscribers.len(), Ordering::Release);
-        true
+        Ok(())
     }
 
     fn remove(&self, queue: &Arc<Queue>) {
@@ -159,10 +171,9 @@ impl Subscription {
     pub(crate) fn new(front: &Arc<Front>, asker: &Asker, request: Subscribe) -> Result<Self, ErrorReply> {
         let access_version = front.desk.access_version();
         let waiting = Waiting { caller: asker.caller.clone(), events: VecDeque::new(), missed: 0 };
-        let queue = Arc::new(Queue { kinds: request.kinds, waiting: Mutex::new(waiting), wake: Notify::new() });
-        if !front.desk.news.add(Arc::clone(&queue)) {
-            return Err(ErrorReply::new(ErrorCode::Overloaded, format!("{SUBSCRIBERS_MAX} subscriptions are open already")));
-        }
+        let queue = Arc::new(Queue { uid: asker.caller.uid, kinds: request.kinds, waiting: Mutex::new(waiting), wake: Notify::new() });
+        let added = front.desk.news.add(&asker.caller, Arc::clone(&queue));
+        added.map_err(|why| ErrorReply::new(ErrorCode::Overloaded, why))?;
         Ok(Self { front: Arc::clone(front), asker: asker.clone(), access_version, queue })
     }
 
@@ -313,7 +324,6 @@ pub(crate) fn refused(caller: &Caller, request: &Select, why: &ErrorReply, time:
 mod tests {
     use super::*;
     use crate::access::Grants;
-    use crate::id::Uid;
     use crate::limits::Limits;
 
     fn caller(uid: u32, role: Role, providers: &[&str]) -> Caller {
@@ -328,7 +338,7 @@ mod tests {
     }
 
     fn queue(caller: Caller, kinds: Option<Vec<EventKind>>) -> Queue {
-        Queue { kinds, waiting: Mutex::new(Waiting { caller, events: VecDeque::new(), missed: 0 }), wake: Notify::new() }
+        Queue { uid: caller.uid, kinds, waiting: Mutex::new(Waiting { caller, events: VecDeque::new(), missed: 0 }), wake: Notify::new() }
     }
 
     #[test]
@@ -365,6 +375,18 @@ mod tests {
         }
         let heard: Vec<_> = std::iter::from_fn(take).collect();
         assert_eq!((heard.len(), heard.last().map(|last| (**last).clone())), (QUEUE_MAX + 1, Some(Event::Lagged { missed: 3 })));
+    }
+
+    #[test]
+    fn a_client_leaves_places_to_others_and_all_of_them_some_to_admins() {
+        let news = News::default();
+        let add = |uid, role| {
+            let caller = caller(uid, role, &[]);
+            news.add(&caller, Arc::new(queue(caller.clone(), None))).is_ok()
+        };
+        assert_eq!((0..100).filter(|_| add(1, Role::Client)).count(), OF_CLIENT);
+        assert_eq!((2..1000).filter(|uid| add(*uid, Role::Client)).count(), SUBSCRIBERS_MAX - OF_ADMINS - OF_CLIENT);
+        assert_eq!((0..100).filter(|_| add(0, Role::Admin)).count(), OF_ADMINS);
     }
 
     #[test]

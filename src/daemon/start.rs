@@ -68,9 +68,6 @@ pub enum StartError {
     /// Nothing can be sent over HTTP.
     #[error(transparent)]
     Http(#[from] HttpError),
-    /// The metrics can't be served.
-    #[error("{0}")]
-    Metrics(String),
     /// The system refused what every program needs.
     #[error("the system refused a thread, a pipe or a signal handler: {0}")]
     Runtime(std::io::Error),

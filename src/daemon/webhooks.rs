@@ -14,6 +14,7 @@ use crate::daemon::answer::Asker;
 use crate::daemon::logging as log;
 use crate::daemon::state::{Core, Shared};
 use crate::daemon::trail::{self, Noted};
+use crate::http;
 use crate::notify::{NotTaken, Target};
 use crate::platform;
 use crate::protocol::alert::Delivery;
@@ -26,7 +27,7 @@ pub(crate) fn take_up(shared: &Shared, core: &mut Core, settings: &Settings, fet
     let (mut targets, mut subscribers, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
     for (number, (webhook, address)) in settings.webhooks.iter().zip(fetched.take_webhooks()).enumerate() {
         let address = match address {
-            Ok(address) if is_address(address.url.expose()) => address,
+            Ok(address) if is_address(address.url.expose()) && http::address(address.url.expose()).is_ok() => address,
             Ok(_) => {
                 warnings.push(format!("webhooks[{number}].url: what was found there is no URL; it is told of nothing"));
                 continue;

@@ -117,6 +117,7 @@ fn an_invalid_key_is_told_of_and_with_the_last_one_that_none_is_left() {
     world.probe("a", KeyVerdict::Invalid);
     world.pass(SECOND);
     assert_eq!(world.alerts(), []);
+    assert_eq!(world.broker.next_deadline().map(|at| at.since(world.now.steady) <= SECOND * 3600), Some(true), "it is looked for without an event");
     world.pass(SECOND * 3600);
     assert_eq!(world.alerts(), [(KeyInvalid, Raised), (NoHealthyKey, Raised)]);
 }

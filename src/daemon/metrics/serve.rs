@@ -23,6 +23,8 @@ use super::SCRAPE_TIME;
 use super::picture::Picture;
 use crate::config::metrics::ScrapeAddress;
 use crate::daemon::front::Front;
+use crate::daemon::logging as log;
+use crate::daemon::state::Live;
 
 /// Scrapes at a time.
 const SCRAPES_AT_ONCE: usize = 16;
@@ -55,6 +57,17 @@ impl Drop for Served {
             // One that is gone already is as well.
             drop(std::fs::remove_file(path));
         }
+    }
+}
+
+/// Serves metrics as the configuration in force says. Keys are leased though that can't be: any program may have taken the port.
+pub(crate) fn serve(front: &Arc<Front>) {
+    let shared = front.serving();
+    let live = shared.live();
+    if let Err(why) = take_up(front, live.settings.metrics.as_ref()) {
+        tracing::warn!(target: log::CONFIG, "{why}");
+        let warnings = live.warnings.iter().cloned().chain([why]).collect();
+        shared.set_live(Live { warnings, ..Live::clone(&live) });
     }
 }
 

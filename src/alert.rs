@@ -100,12 +100,6 @@ pub struct Notice {
     pub posts: Vec<PostId>,
 }
 
-/// A cause that was told of and has not passed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Raised {
-    notice: Notice,
-}
-
 /// When a cause that has passed was told of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Passed {
@@ -116,7 +110,8 @@ struct Passed {
 /// What was told, and what waits to be sent.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Alerts {
-    raised: BTreeMap<Cause, Raised>,
+    /// What was told of and has not passed.
+    raised: BTreeMap<Cause, Notice>,
     passed: BTreeMap<Cause, Passed>,
     last_id: u64,
     /// What webhooks have not taken yet.
@@ -180,6 +175,11 @@ impl std::fmt::Display for Purse {
 }
 
 impl Notice {
+    /// The limit, where it is about one.
+    fn limit(&self) -> Option<Usd> {
+        self.money.map(|money| money.limit)
+    }
+
     /// As it is told on the wire.
     #[must_use]
     pub fn told(&self) -> Alert {
@@ -228,16 +228,16 @@ impl Alerts {
 
     /// The causes that were told of and have not passed.
     pub fn raised(&self) -> impl Iterator<Item = &Notice> {
-        self.raised.values().map(|raised| &raised.notice)
+        self.raised.values()
     }
 
     /// The notice of a cause that is there, where it is to be told now.
     #[must_use]
     pub fn raise(&self, sign: Sign, now: Now) -> Option<Notice> {
-        if self.raised.get(&sign.cause).is_some_and(|raised| raised.notice.money.map(|money| money.limit) == sign.money.map(|money| money.limit)) {
+        let limit = sign.money.map(|money| money.limit);
+        if self.raised.get(&sign.cause).is_some_and(|notice| notice.limit() == limit) {
             return None;
         }
-        let limit = sign.money.map(|money| money.limit);
         let may_be_told = self.passed.get(&sign.cause).is_none_or(|passed| {
             if sign.cause.is_of_the_day() {
                 passed.raised.wall.day() != now.wall.day() || passed.limit != limit
@@ -259,7 +259,7 @@ impl Alerts {
     #[must_use]
     pub fn recover(&self, cause: &Cause, money: Option<Money>, now: Now) -> Option<Notice> {
         let raised = self.raised.get(cause)?;
-        Some(self.notice(cause.clone(), AlertState::Recovered, raised.notice.since, cause.passed(), money, now))
+        Some(self.notice(cause.clone(), AlertState::Recovered, raised.since, cause.passed(), money, now))
     }
 
     /// A notice that nothing brought about.
@@ -281,12 +281,11 @@ impl Alerts {
         match (&notice.cause, notice.state) {
             (Cause::Test, _) => {}
             (cause, AlertState::Raised) => {
-                self.raised.insert(cause.clone(), Raised { notice: notice.clone() });
+                self.raised.insert(cause.clone(), notice.clone());
             }
             (cause, AlertState::Recovered) => {
-                if let Some(Raised { notice }) = self.raised.remove(cause) {
-                    let limit = notice.money.map(|money| money.limit);
-                    self.passed.insert(cause.clone(), Passed { raised: notice.at, limit });
+                if let Some(raised) = self.raised.remove(cause) {
+                    self.passed.insert(cause.clone(), Passed { raised: raised.at, limit: raised.limit() });
                     self.forget();
                 }
             }

@@ -16,7 +16,7 @@ use crate::health::aside::{Aside, Standing};
 use crate::id::ModelName;
 use crate::protocol::error::Reason;
 use crate::protocol::reply::{KeyState, KeyVerdict};
-use crate::time::{Now, Steady, Timestamp};
+use crate::time::{Now, Steady, Timestamp, backoff};
 
 /// First cool-down after a rate limit whose end the provider does not tell.
 const COOL_FIRST: Duration = Duration::from_secs(30);
@@ -191,8 +191,7 @@ impl KeyHealth {
     }
 
     fn probe_again(&mut self, interval: Duration, now: Now, jitter: f64) {
-        let doubled = interval.saturating_mul(1_u32.checked_shl(u32::from(self.probes_failed)).unwrap_or(u32::MAX));
-        let pause = doubled.min(PROBE_LONGEST.max(interval)).mul_f64(1.0 + jitter.clamp(0.0, 1.0) * 0.1);
+        let pause = backoff(interval, PROBE_LONGEST.max(interval), u32::from(self.probes_failed), jitter);
         self.probes_failed = self.probes_failed.saturating_add(1).min(16);
         self.probe_at = Some(now.steady.after(pause));
     }

@@ -33,6 +33,14 @@ pub struct Now {
     pub steady: Steady,
 }
 
+/// A pause that doubles: `first` after no failure, twice as much after each further one, `longest` at most. `jitter` (0.0 to 1.0)
+/// makes it up to a tenth longer, so that what failed together does not come back together.
+#[must_use]
+pub fn backoff(first: Duration, longest: Duration, failures: u32, jitter: f64) -> Duration {
+    let doubled = first.saturating_mul(1_u32.checked_shl(failures).unwrap_or(u32::MAX)).min(longest);
+    doubled.mul_f64(1.0 + jitter.clamp(0.0, 1.0) * 0.1)
+}
+
 /// Milliseconds of a duration, saturating.
 fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::alert::Notice;
 use crate::protocol::alert::AlertKind;
-use crate::time::{Steady, Timestamp};
+use crate::time::{Steady, Timestamp, backoff};
 
 /// Notices that wait for one webhook; past it the oldest is given up.
 const WAITING_MAX: usize = 1000;
@@ -129,21 +129,15 @@ pub struct Retry {
 impl Retry {
     /// It did not; `jitter` (0.0 to 1.0) spreads what comes back.
     pub fn failed(&mut self, now: Steady, jitter: f64) {
-        let doubled = AGAIN_FIRST.saturating_mul(1_u32.checked_shl(self.failures).unwrap_or(u32::MAX)).min(AGAIN_LONGEST);
+        let pause = backoff(AGAIN_FIRST, AGAIN_LONGEST, self.failures, jitter);
         self.failures = self.failures.saturating_add(1).min(16);
-        self.at = Some(now.after(doubled.mul_f64(1.0 + jitter.clamp(0.0, 1.0) * 0.1)));
+        self.at = Some(now.after(pause));
     }
 
     /// When it is tried again; none: now.
     #[must_use]
     pub fn at(&self, now: Steady) -> Option<Steady> {
         self.at.filter(|at| *at > now)
-    }
-
-    /// Did it fail the last time?
-    #[must_use]
-    pub const fn is_failing(&self) -> bool {
-        self.failures > 0
     }
 }
 

@@ -7,19 +7,15 @@ use crate::broker::{Broker, KeyIx, Moment};
 use crate::event::{Ahead, Event, Granted, SessionId};
 use crate::health::breaker::Standing;
 use crate::id::Origin;
+use crate::limits::users::{Shares, Taken};
 use crate::limits::{Limits, Meter};
 use crate::money::Usd;
 use crate::protocol::error::{ErrorCode, ErrorReply, KeyRefusal};
-use crate::protocol::reply::Role;
 use crate::protocol::request::Select;
 use crate::time::{Now, Timestamp};
 
 /// Leases that can be open at a time.
-const OPEN_MAX: usize = 100_000;
-
-/// Of these the leases that one client may have open, and those that are kept for admins.
-const OPEN_OF_CLIENT: usize = 25_000;
-const OF_ADMINS: usize = 1000;
+const OPEN: Shares = Shares { all: 100_000, client: 25_000, admins: 1000 };
 
 /// A lease that was given, without the secret.
 #[derive(Debug, Clone, PartialEq)]
@@ -88,14 +84,12 @@ impl Broker {
         request: &Select,
         moment: &Moment<'_>,
     ) -> Result<Grant, ErrorReply> {
-        let is_admin = caller.role == Role::Admin;
-        let most = if is_admin { OPEN_MAX } else { OPEN_MAX - OF_ADMINS };
-        if self.leases.open_count() >= most {
-            return Err(ErrorReply::new(ErrorCode::Overloaded, format!("{most} leases are open: report them, or let them run out")));
-        }
-        if !is_admin && self.leases.open_of(caller.uid) >= OPEN_OF_CLIENT {
-            let message = format!("uid {} has {OPEN_OF_CLIENT} leases open: report them, or let them run out", caller.uid);
-            return Err(ErrorReply::new(ErrorCode::Overloaded, message));
+        if let Err(taken) = OPEN.admit(caller.role, self.leases.open_count(), self.leases.open_of(caller.uid)) {
+            let whose = match taken {
+                Taken::ByAll(most) => format!("{most} leases are open"),
+                Taken::ByClient(most) => format!("uid {} has {most} leases open", caller.uid),
+            };
+            return Err(ErrorReply::new(ErrorCode::Overloaded, format!("{whose}: report them, or let them run out")));
         }
         if moment.stalled && (choice.trial || self.needs_store(choice.key, caller, choice.estimate)) {
             return Err(ErrorReply::new(ErrorCode::Internal, "the store can't be written, and it must hear of this lease first"));

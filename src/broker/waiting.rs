@@ -11,18 +11,13 @@ use crate::broker::choice::Query;
 use crate::broker::select::Grant;
 use crate::broker::{Broker, KeyIx, Moment};
 use crate::id::{KeyName, ModelName, ProviderName, Uid};
-use crate::limits::users::PerUser;
+use crate::limits::users::{PerUser, Shares, Taken};
 use crate::protocol::error::{ErrorCode, ErrorReply, Reason};
-use crate::protocol::reply::Role;
 use crate::protocol::request::{KeyRef, Select};
 use crate::time::{Now, Steady};
 
 /// Selects that wait at a time.
-const WAITING_MAX: usize = 2048;
-
-/// Of these the places that one client may take, and those that are kept for admins.
-const WAITING_OF_CLIENT: usize = 512;
-const OF_ADMINS: usize = 64;
+const WAITING: Shares = Shares { all: 2048, client: 512, admins: 64 };
 
 /// A place in the queue; an earlier one is served before a later one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -186,14 +181,12 @@ impl Waiting {
 
 impl Broker {
     pub(super) fn join(&mut self, caller: &Caller, request: &Select, now: Now) -> Result<Ticket, ErrorReply> {
-        let is_admin = caller.role == Role::Admin;
-        let most = if is_admin { WAITING_MAX } else { WAITING_MAX - OF_ADMINS };
-        if self.waiting.kinds.len() >= most {
-            return Err(ErrorReply::new(ErrorCode::Overloaded, format!("{most} selects wait already: ask again later, without `wait_ms`")));
-        }
-        if !is_admin && self.waiting.of_users.of(caller.uid) >= WAITING_OF_CLIENT {
-            let message = format!("{WAITING_OF_CLIENT} selects of uid {} wait already: ask again later, without `wait_ms`", caller.uid);
-            return Err(ErrorReply::new(ErrorCode::Overloaded, message));
+        if let Err(taken) = WAITING.admit(caller.role, self.waiting.kinds.len(), self.waiting.of_users.of(caller.uid)) {
+            let whose = match taken {
+                Taken::ByAll(most) => format!("{most} selects"),
+                Taken::ByClient(most) => format!("{most} selects of uid {}", caller.uid),
+            };
+            return Err(ErrorReply::new(ErrorCode::Overloaded, format!("{whose} wait already: ask again later, without `wait_ms`")));
         }
         if let Ok(query) = self.query(caller, request, now) {
             let (blocked, _) = self.blocked(&query);

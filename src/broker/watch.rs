@@ -152,13 +152,17 @@ impl Broker {
                 signs.push(Sign { message: format!("the {}: {why}", entry.key), cause: Cause::AccountExhausted(entry.key.clone()), money: None });
             }
         }
-        let answers = self.providers.values().any(|provider| provider.answered);
-        if self.network_down(now.steady).is_none() && self.alerts.is_raised(&Cause::NetworkDown) && !answers {
-            signs.push(Sign { cause: Cause::NetworkDown, message: String::new(), money: None });
-        }
-        if let Some(missed) = self.network_down(now.steady) {
-            let message = format!("no provider is reached since {}: the network of this machine seems to be down ({})", missed.since, missed.why);
-            signs.push(Sign { cause: Cause::NetworkDown, message, money: None });
+        let cause = Cause::NetworkDown;
+        match self.network_down(now.steady) {
+            Some(missed) => {
+                let message = format!("no provider is reached since {}: the network of this machine seems to be down ({})", missed.since, missed.why);
+                signs.push(Sign { cause, message, money: None });
+            }
+            // After a restart nothing is known at first.
+            None if self.alerts.is_raised(&cause) && !self.providers.values().any(|provider| provider.answered) => {
+                signs.push(Sign { cause, message: String::new(), money: None });
+            }
+            None => {}
         }
         if let Some(why) = &self.outside.store_failing {
             signs.push(Sign { cause: Cause::StoreFailing, message: format!("the store can't be written, reports are refused: {why}"), money: None });

@@ -16,7 +16,6 @@ use crate::client::error::Error;
 use crate::client::handshake;
 use crate::endpoint::{self, Endpoint, ReadHalf, WriteHalf};
 use crate::id::LeaseId;
-use crate::protocol::PREAMBLE;
 use crate::protocol::error::ErrorReply;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::{Reply, Response};
@@ -76,10 +75,7 @@ impl Connection {
     /// Connects and says hello.
     pub(super) async fn open(endpoint: &Endpoint, within: Duration) -> Result<Arc<Self>, handshake::Failure> {
         let mut stream = endpoint::connect(endpoint, within).await?;
-        stream.write_all(&PREAMBLE).await?;
-        let mut answer = [0; PREAMBLE.len()];
-        stream.read_exact(&mut answer).await?;
-        handshake::check(answer)?;
+        handshake::greet(&mut stream).await?;
         let (read_half, write_half) = stream.split();
         let connection = Arc::new(Self {
             writer: tokio::sync::Mutex::new(Writer { half: write_half, outbox: Outbox::new() }),

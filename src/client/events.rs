@@ -11,7 +11,6 @@ use crate::client::error::{Attempt, Error};
 use crate::client::handshake;
 use crate::client::line::ended;
 use crate::endpoint::{self, Endpoint, ReadHalf, WriteHalf};
-use crate::protocol::PREAMBLE;
 use crate::protocol::live::{Event, EventKind};
 use crate::protocol::reply::{Reply, Response};
 use crate::protocol::request::{Op, Subscribe};
@@ -103,10 +102,7 @@ impl Events {
 
 async fn hello(endpoint: &Endpoint, op: &Op, within: Duration) -> Result<(ReadHalf, WriteHalf), handshake::Failure> {
     let mut stream = endpoint::connect(endpoint, within).await?;
-    stream.write_all(&PREAMBLE).await?;
-    let mut answer = [0; PREAMBLE.len()];
-    stream.read_exact(&mut answer).await?;
-    handshake::check(answer)?;
+    handshake::greet(&mut stream).await?;
     stream.write_all(&encode(ID, op).map_err(handshake::Failure::Final)?).await?;
     Ok(stream.split())
 }

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+
 use crate::client::error::Error;
 use crate::protocol::{BINARY_VERSION, PREAMBLE};
 
@@ -17,6 +19,14 @@ impl From<io::Error> for Failure {
     fn from(why: io::Error) -> Self {
         Self::Absent(why)
     }
+}
+
+/// Says hello on a new connection, and hears the daemon's.
+pub(super) async fn greet(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<(), Failure> {
+    stream.write_all(&PREAMBLE).await?;
+    let mut answer = [0; PREAMBLE.len()];
+    stream.read_exact(&mut answer).await?;
+    check(answer)
 }
 
 /// Looks at the daemon's preamble.

@@ -196,7 +196,7 @@ fn keys(link: &Link, findings: &mut Vec<Finding>) {
     }
     let before = findings.len();
     for row in &rows {
-        let key = format!("{}/{}", row.provider, row.key_name);
+        let key = row.id();
         let why = row.reason.clone().unwrap_or_default();
         findings.extend(match row.state {
             KeyState::Invalid => Some(Finding::bad("keys", format!("{key} is invalid: {why}"), format!("gollmctl key set {key}"))),

@@ -60,7 +60,7 @@ fn row(key: &KeyRow, now: Timestamp) -> Vec<Cell> {
     let left = key.until.map(|end| format!(" {}", until(end, now))).unwrap_or_default();
     let secret = key.last_four.as_deref().filter(|four| !four.is_empty()).map(|four| format!("…{}", clean(four)));
     vec![
-        format!("{}/{}", key.provider, key.key_name).into(),
+        key.id().to_string().into(),
         Cell::new(tone(key.state), format!("{}{left}", key.state)),
         against(key.requests_last_hour, key.rate_limit).into(),
         against(key.cost_today_usd, key.cost_limit).into(),

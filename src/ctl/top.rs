@@ -50,6 +50,8 @@ const END_TIME: Duration = Duration::from_secs(1);
 /// How long to wait before a daemon that is gone is looked for again.
 const AGAIN: Duration = Duration::from_secs(1);
 
+const HOUR: Duration = Duration::from_secs(3600);
+
 const HELP: &str = "\
 Shows what `status` and `keys` show, moved on by the daemon's events: each provider and
 key with its state, this hour and today against its limits, leases a second, cost a
@@ -110,11 +112,7 @@ impl Show<'_, '_> {
         loop {
             let now = self.console.now();
             if self.model.is_due(now) {
-                match ask(&self.link, self.console) {
-                    Ok(answers) => self.model.answer(answers),
-                    Err(failure) if failure.may_pass() => self.model.lose(failure.to_string()),
-                    Err(failure) => return Err(failure),
-                }
+                self.refresh()?;
             }
             let Self { model, control, hours, look, .. } = self;
             screen.terminal.draw(|frame| view::draw(frame, model, control, hours, *look, now)).map_err(Failure::Output)?;
@@ -134,6 +132,16 @@ impl Show<'_, '_> {
         }
     }
 
+    /// Asks the daemon anew; one that does not answer for now is found again later.
+    fn refresh(&mut self) -> Result<(), Failure> {
+        match ask(&self.link, self.console) {
+            Ok(answers) => self.model.answer(answers),
+            Err(failure) if failure.may_pass() => self.model.lose(failure.to_string()),
+            Err(failure) => return Err(failure),
+        }
+        Ok(())
+    }
+
     /// Takes an input; `true`: it is over.
     fn take(&mut self, input: Input) -> Result<bool, Failure> {
         match input {
@@ -143,11 +151,7 @@ impl Show<'_, '_> {
                 Wish::Nothing => {}
             },
             Input::Heard(event) => self.model.hear(&event),
-            Input::Found => match ask(&self.link, self.console) {
-                Ok(answers) => self.model.answer(answers),
-                Err(failure) if failure.may_pass() => self.model.lose(failure.to_string()),
-                Err(failure) => return Err(failure),
-            },
+            Input::Found => self.refresh()?,
             Input::Lost(why) => self.model.lose(why),
             Input::Resized => {}
             Input::End => return Ok(true),
@@ -176,18 +180,15 @@ fn while_locked(failure: Failure) -> Result<Reply, Failure> {
 
 /// What each of the last 24 hours of a key cost.
 fn hours(link: &Link, key: &KeyId, now: Timestamp) -> Option<Vec<(Timestamp, Usd)>> {
-    const HOUR: i64 = 3_600_000;
-    let since = now.before(Duration::from_secs(23 * 3600));
+    let since = now.before(HOUR * 23);
     let by = Some(vec![Split::Key]);
     let question = request::Statistics { provider: Some(key.provider.clone()), by, since: Some(since), until: None, bucket: Some(Bucket::Hour) };
     let Ok(Reply::Statistics(answer)) = link.call(Op::Statistics(question)) else { return None };
-    let first = since.unix_millis().div_euclid(HOUR);
-    let last = now.unix_millis().div_euclid(HOUR);
     let cost_of = |start: Timestamp| {
         let of_key = answer.rows.iter().filter(|row| row.key_name.as_ref() == Some(&key.key) && row.bucket == Some(start));
         of_key.map(|row| row.cost_usd).sum()
     };
-    Some((first..=last).map(|hour| Timestamp::from_unix_millis(hour * HOUR)).map(|start| (start, cost_of(start))).collect())
+    Some((0..24).map(|hour| since.hour().after(HOUR * hour)).map(|start| (start, cost_of(start))).collect())
 }
 
 /// Listens to the daemon for as long as this runs, and finds it again where it was restarted.

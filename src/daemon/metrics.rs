@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -203,9 +202,6 @@ fn key_labels(key: &KeyId) -> Labels {
 fn number(count: u64) -> f64 {
     count as f64
 }
-
-/// For how long one scrape may be under way.
-const SCRAPE_TIME: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {

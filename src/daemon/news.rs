@@ -12,7 +12,8 @@ use crate::daemon::answer::Asker;
 use crate::daemon::front::Front;
 use crate::daemon::trail;
 use crate::event::{self, Granted, Usage};
-use crate::id::{ModelName, Origin, Uid};
+use crate::id::{KeyId, ModelName, Origin, Uid};
+use crate::limits::users::{Shares, Taken};
 use crate::protocol::alert::Alert;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::live::{self, Event, EventKind, Settled};
@@ -26,13 +27,7 @@ use crate::usage::units::Units;
 const QUEUE_MAX: usize = 1024;
 
 /// Subscribers at a time.
-const SUBSCRIBERS_MAX: usize = 256;
-
-/// Subscribers of one client.
-const OF_CLIENT: usize = 16;
-
-/// Places that only admins get.
-const OF_ADMINS: usize = 32;
+const SUBSCRIBERS: Shares = Shares { all: 256, client: 16, admins: 32 };
 
 /// All who subscribed.
 #[derive(Debug, Default)]
@@ -87,14 +82,11 @@ impl News {
 
     fn add(&self, caller: &Caller, queue: Arc<Queue>) -> Result<(), String> {
         let mut subscribers = self.subscribers.write().unwrap_or_else(PoisonError::into_inner);
-        let is_admin = caller.role == Role::Admin;
-        let most = if is_admin { SUBSCRIBERS_MAX } else { SUBSCRIBERS_MAX - OF_ADMINS };
-        if subscribers.len() >= most {
-            return Err(format!("{most} subscriptions are open already"));
-        }
-        if !is_admin && subscribers.iter().filter(|other| other.uid == caller.uid).count() >= OF_CLIENT {
-            return Err(format!("uid {} has {OF_CLIENT} subscriptions open already", caller.uid));
-        }
+        let own = subscribers.iter().filter(|other| other.uid == caller.uid).count();
+        SUBSCRIBERS.admit(caller.role, subscribers.len(), own).map_err(|taken| match taken {
+            Taken::ByAll(most) => format!("{most} subscriptions are open already"),
+            Taken::ByClient(most) => format!("uid {} has {most} subscriptions open already", caller.uid),
+        })?;
         subscribers.push(queue);
         self.count.store(subscribers.len(), Ordering::Release);
         Ok(())
@@ -243,21 +235,10 @@ impl Words<'_> {
                 let usage = Usage { cost: lease.estimate, ..Usage::default() };
                 Some(Event::Expired(self.settled(lease, Outcome::Ok, lease.model.as_ref(), &usage, at.wall)))
             }
-            event::Event::Recorded(recorded) => Some(Event::Recorded(Settled {
-                time: recorded.at.wall,
-                provider: recorded.key.provider.clone(),
-                key_name: recorded.key.key.clone(),
-                caller: recorded.caller.uid,
-                unit: self.units.name(recorded.caller.unit).cloned(),
-                lease: None,
-                outcome: recorded.outcome,
-                model: recorded.model.clone(),
-                input_tokens: recorded.usage.input_tokens,
-                output_tokens: recorded.usage.output_tokens,
-                cached_tokens: recorded.usage.cached_tokens,
-                cost_usd: recorded.usage.cost,
-                priced: !recorded.usage.unpriced,
-            })),
+            event::Event::Recorded(recorded) => {
+                let who = (&recorded.key, recorded.caller, None);
+                Some(Event::Recorded(self.used(who, recorded.outcome, recorded.model.as_ref(), &recorded.usage, recorded.at.wall)))
+            }
             event::Event::Provider { provider, reachable, reason, at } => Some(Event::ProviderState(live::ProviderStateChanged {
                 time: at.wall,
                 provider: provider.clone(),
@@ -288,14 +269,25 @@ impl Words<'_> {
     }
 
     fn settled(&self, lease: &Granted, outcome: Outcome, model: Option<&ModelName>, usage: &Usage, time: Timestamp) -> Settled {
-        let Origin { uid, unit } = lease.caller;
+        self.used((&lease.key, lease.caller, Some(lease.number)), outcome, model, usage, time)
+    }
+
+    /// Usage of a key by a caller, on a lease where there was one.
+    fn used(
+        &self,
+        (key, caller, lease): (&KeyId, Origin, Option<u64>),
+        outcome: Outcome,
+        model: Option<&ModelName>,
+        usage: &Usage,
+        time: Timestamp,
+    ) -> Settled {
         Settled {
             time,
-            provider: lease.key.provider.clone(),
-            key_name: lease.key.key.clone(),
-            caller: uid,
-            unit: self.units.name(unit).cloned(),
-            lease: Some(lease.number),
+            provider: key.provider.clone(),
+            key_name: key.key.clone(),
+            caller: caller.uid,
+            unit: self.units.name(caller.unit).cloned(),
+            lease,
             outcome,
             model: model.cloned(),
             input_tokens: usage.input_tokens,
@@ -384,9 +376,9 @@ mod tests {
             let caller = caller(uid, role, &[]);
             news.add(&caller, Arc::new(queue(caller.clone(), None))).is_ok()
         };
-        assert_eq!((0..100).filter(|_| add(1, Role::Client)).count(), OF_CLIENT);
-        assert_eq!((2..1000).filter(|uid| add(*uid, Role::Client)).count(), SUBSCRIBERS_MAX - OF_ADMINS - OF_CLIENT);
-        assert_eq!((0..100).filter(|_| add(0, Role::Admin)).count(), OF_ADMINS);
+        assert_eq!((0..100).filter(|_| add(1, Role::Client)).count(), SUBSCRIBERS.client);
+        assert_eq!((2..1000).filter(|uid| add(*uid, Role::Client)).count(), SUBSCRIBERS.all - SUBSCRIBERS.admins - SUBSCRIBERS.client);
+        assert_eq!((0..100).filter(|_| add(0, Role::Admin)).count(), SUBSCRIBERS.admins);
     }
 
     #[test]

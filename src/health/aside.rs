@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::time::Steady;
+use crate::time::{Steady, backoff};
 
 /// A set-aside, and the trial after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -52,7 +52,7 @@ impl Aside {
 
     /// `base`, doubled for each failure in a row after the first, at most `longest`.
     pub(super) fn doubled(self, base: Duration, longest: Duration) -> Duration {
-        base.saturating_mul(1_u32.checked_shl(u32::from(self.level.saturating_sub(1))).unwrap_or(u32::MAX)).min(longest)
+        backoff(base, longest, u32::from(self.level.saturating_sub(1)), 0.0)
     }
 
     /// A lease that was given at `given` was `ok`.

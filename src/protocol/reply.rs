@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{AccountName, KeyName, LeaseId, ModelName, ProviderName, Uid, UnitName};
+use crate::id::{AccountName, KeyId, KeyName, LeaseId, ModelName, ProviderName, Uid, UnitName};
 use crate::money::Usd;
 use crate::protocol::alert::{Alert, Delivery};
 use crate::protocol::error::ErrorReply;
@@ -369,6 +369,14 @@ pub struct KeyRow {
     pub weight: u32,
     /// What its provider said last is left of the provider's own limits.
     pub provider_left: Option<ProviderLeft>,
+}
+
+impl KeyRow {
+    /// Names the key.
+    #[must_use]
+    pub fn id(&self) -> KeyId {
+        KeyId { provider: self.provider.clone(), key: self.key_name.clone() }
+    }
 }
 
 /// What a provider said is left of its own limits for a key.

@@ -353,6 +353,26 @@ pub enum Bucket {
     Day,
 }
 
+impl Bucket {
+    /// The start of the hour or day that a moment falls into.
+    #[must_use]
+    pub fn start(self, at: Timestamp) -> Timestamp {
+        match self {
+            Bucket::Hour => at.hour(),
+            Bucket::Day => at.day().start(),
+        }
+    }
+
+    /// How long one is.
+    #[must_use]
+    pub const fn width(self) -> Duration {
+        match self {
+            Bucket::Hour => Duration::from_secs(3600),
+            Bucket::Day => Duration::from_secs(86_400),
+        }
+    }
+}
+
 /// Asks for usage.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -43,7 +43,7 @@ impl<'a> Rows<'a> {
     /// The group of usage at `start`, as far as it hangs on the key.
     fn of_key(&self, key: &'a KeyId, start: Timestamp) -> Group<'a> {
         Group {
-            bucket: self.bucket.map(|bucket| if bucket == Bucket::Hour { start } else { start.day().start() }),
+            bucket: self.bucket.map(|bucket| bucket.start(start)),
             key: self.has(Split::Key).then_some(key),
             provider: self.has(Split::Provider).then_some(&key.provider),
             model: None,

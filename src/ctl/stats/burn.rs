@@ -7,7 +7,6 @@ use crate::ctl::daemon::Link;
 use crate::ctl::failure::Failure;
 use crate::ctl::print::{Style, Tone, span_words};
 use crate::ctl::stats::asking::{keys_of, statistics};
-use crate::ctl::stats::table::key_words;
 use crate::id::ProviderName;
 use crate::money::Usd;
 use crate::protocol::reply::{KeyRow, Reply};
@@ -35,7 +34,7 @@ struct Forecast {
 }
 
 /// When a limit is reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Reached {
     Already,
     At(Timestamp),
@@ -46,10 +45,9 @@ enum Reached {
 impl Burn {
     /// Asks for the usage of the last hours, and for the limits.
     pub(super) fn ask(link: &Link, only: Option<&ProviderName>, now: Timestamp) -> Result<Self, Failure> {
-        let since = start_of_hour(now).before(HOUR * 2);
+        let since = now.hour().before(HOUR * 2);
         let over = now.since(since);
         let recent = statistics(link, &request::Statistics { since: Some(since), by: Some(vec![Split::Key]), ..request::Statistics::default() })?;
-        let is_shown = |provider: Option<&ProviderName>| only.is_none() || provider == only;
         let keys = keys_of(link, only)?;
         let Reply::Status(status) = link.call(Op::Status)? else { return Err(Failure::unexpected("status")) };
         let spent_by = |key: &KeyRow| {
@@ -58,9 +56,7 @@ impl Burn {
         };
         let mut limits: Vec<Forecast> = keys
             .iter()
-            .filter_map(|key| {
-                Some(Forecast::of(format!("{}/{}", key.provider, key.key_name), key.cost_today_usd, key.cost_limit?, spent_by(key), over, now))
-            })
+            .filter_map(|key| Some(Forecast::of(key.id().to_string(), key.cost_today_usd, key.cost_limit?, spent_by(key), over, now)))
             .collect();
         let global = &status.global;
         limits.extend(
@@ -68,8 +64,8 @@ impl Burn {
                 .cost_limit
                 .map(|limit| Forecast::of("all keys together".to_owned(), global.cost_today_usd, limit, recent.total.cost_usd, over, now)),
         );
-        limits.sort_by_key(|forecast| forecast.reached.order());
-        let shown = recent.rows.iter().filter(|row| is_shown(row.provider.as_ref()) && !key_words(row).is_empty());
+        limits.sort_by_key(|forecast| forecast.reached);
+        let shown = recent.rows.iter().filter(|row| only.is_none() || row.provider.as_ref() == only);
         Ok(Self { spent: shown.map(|row| row.cost_usd).sum(), over, limits })
     }
 
@@ -108,17 +104,6 @@ impl Forecast {
     }
 }
 
-impl Reached {
-    /// What is reached first comes first.
-    const fn order(self) -> i64 {
-        match self {
-            Reached::Already => i64::MIN,
-            Reached::At(at) => at.unix_millis(),
-            Reached::NotToday => i64::MAX,
-        }
-    }
-}
-
 /// When `limit` is reached if on `today` follows as much as was `spent` in the time `over` before `now`.
 fn reached(today: Usd, limit: Usd, spent: Usd, over: Duration, now: Timestamp) -> Reached {
     if today >= limit {
@@ -137,10 +122,6 @@ fn reached(today: Usd, limit: Usd, spent: Usd, over: Duration, now: Timestamp) -
 fn per_hour(spent: Usd, over: Duration) -> Usd {
     let nanos = i128::from(spent.nanos()) * 3_600_000 / i128::try_from(over.as_millis()).unwrap_or(i128::MAX).max(1);
     Usd::from_nanos(i64::try_from(nanos).unwrap_or(i64::MAX))
-}
-
-fn start_of_hour(at: Timestamp) -> Timestamp {
-    Timestamp::from_unix_millis(at.unix_millis().div_euclid(3_600_000) * 3_600_000)
 }
 
 /// `18:40`
@@ -177,7 +158,7 @@ mod tests {
         let now = NOON.parse().unwrap();
         let of = |whose: &str, today, limit, spent| Forecast::of(whose.to_owned(), usd(today), usd(limit), usd(spent), HOUR * 2, now);
         let mut limits = vec![of("openai/c", 0.0, 50.0, 0.1), of("openai/a", 40.0, 50.0, 4.0), of("openai/b", 5.0, 5.0, 1.0)];
-        limits.sort_by_key(|forecast| forecast.reached.order());
+        limits.sort_by_key(|forecast| forecast.reached);
         let mut out = Vec::new();
         Burn { spent: usd(5.1), over: HOUR * 2, limits }.write(Style::Plain, &mut out).unwrap();
         let expected = "\

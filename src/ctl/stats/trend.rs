@@ -45,18 +45,17 @@ impl Trend {
     pub(super) fn ask(link: &Link, request: &request::Statistics, now: Timestamp) -> Result<Self, Failure> {
         let until = request.until.map_or(now, |until| until.min(now));
         let is_short = request.since.is_some_and(|since| until.since(since) <= BY_THE_HOUR);
-        let bucket = Some(if is_short { Bucket::Hour } else { Bucket::Day });
+        let bucket = if is_short { Bucket::Hour } else { Bucket::Day };
         let by = request.by.clone().unwrap_or_else(|| vec![Split::Key]);
-        let Some(answer) = first_that_fits(link, &[split(request, &by, bucket)])? else { return Ok(Trend::TooMany) };
-        let width = if is_short { Duration::from_secs(3600) } else { Duration::from_secs(86_400) };
-        Ok(Self::of(&answer.rows, request.since, until, width))
+        let Some(answer) = first_that_fits(link, &[split(request, &by, Some(bucket))])? else { return Ok(Trend::TooMany) };
+        Ok(Self::of(&answer.rows, request.since, until, bucket))
     }
 
-    fn of(rows: &[UsageRow], since: Option<Timestamp>, until: Timestamp, width: Duration) -> Self {
+    fn of(rows: &[UsageRow], since: Option<Timestamp>, until: Timestamp, bucket: Bucket) -> Self {
         let Some(first) = rows.iter().filter_map(|row| row.bucket).min() else { return Trend::Known(BTreeMap::new(), String::new()) };
         // What was asked about begins with the bucket that `since` falls into, though nothing was used then.
-        let start = since.map_or(first, |since| bucket_of(since, width).min(first));
-        let steps = Steps::over(start, until, width);
+        let start = since.map_or(first, |since| bucket.start(since).min(first));
+        let steps = Steps::over(start, until, bucket.width());
         let mut lines: BTreeMap<Name, Vec<Usd>> = BTreeMap::new();
         let mut total = vec![Usd::ZERO; steps.count];
         for (row, at) in rows.iter().filter_map(|row| Some((row, steps.of(row.bucket?)))) {
@@ -96,12 +95,6 @@ impl Trend {
             style.paint(Tone::Faint, "no trend is shown: it has too many rows for one answer; ask for a shorter time, or split by less")
         )
     }
-}
-
-/// The start of the hour or day that a moment is in.
-fn bucket_of(at: Timestamp, width: Duration) -> Timestamp {
-    let width = i64::try_from(width.as_millis()).unwrap_or(i64::MAX);
-    Timestamp::from_unix_millis(at.unix_millis().div_euclid(width).saturating_mul(width))
 }
 
 /// Time cut into steps of the same length.
@@ -158,7 +151,7 @@ mod tests {
     #[test]
     fn a_row_is_a_line_of_blocks_of_its_own_height() {
         let rows = [row("a", 0, 8), row("a", 1, 4), row("a", 3, 1), row("b", 3, 100)];
-        let trend = Trend::of(&rows, None, "2026-01-04T12:00:00Z".parse().unwrap(), Duration::from_secs(86_400));
+        let trend = Trend::of(&rows, None, "2026-01-04T12:00:00Z".parse().unwrap(), Bucket::Day);
         assert_eq!(trend.of_row(&row("a", 0, 0)).as_deref(), Some("█▅·▂"));
         assert_eq!(trend.of_row(&row("b", 0, 0)).as_deref(), Some("···█"));
         assert_eq!(trend.of_row(&row("c", 0, 0)).as_deref(), Some(""));
@@ -168,8 +161,8 @@ mod tests {
     #[test]
     fn a_long_time_is_shown_in_few_steps() {
         let rows: Vec<UsageRow> = (0..100).map(|day| row("a", day, 1)).collect();
-        let trend = Trend::of(&rows, None, "2026-04-11T00:00:00Z".parse().unwrap(), Duration::from_secs(86_400));
+        let trend = Trend::of(&rows, None, "2026-04-11T00:00:00Z".parse().unwrap(), Bucket::Day);
         assert_eq!(trend.of_total().as_deref(), Some("████████████████████"));
-        assert!(matches!(Trend::of(&[], None, rows[0].bucket.unwrap(), Duration::from_secs(3600)), Trend::Known(..)));
+        assert!(matches!(Trend::of(&[], None, rows[0].bucket.unwrap(), Bucket::Hour), Trend::Known(..)));
     }
 }

@@ -2,7 +2,7 @@
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-use crate::ctl::top::model::{Model, id};
+use crate::ctl::top::model::Model;
 use crate::id::KeyId;
 use crate::protocol::reply::{KeyRow, KeyState};
 
@@ -103,12 +103,12 @@ impl Control {
 
     /// The place of the selected key among those that are shown.
     pub(super) fn place(&self, shown: &[&KeyRow]) -> usize {
-        self.selected.as_ref().and_then(|selected| shown.iter().position(|row| id(row) == *selected)).unwrap_or(0)
+        self.selected.as_ref().and_then(|selected| shown.iter().position(|row| row.id() == *selected)).unwrap_or(0)
     }
 
     /// Selects the key at a place.
     fn select(&mut self, place: usize, shown: &[&KeyRow]) {
-        self.selected = shown.get(place.min(shown.len().saturating_sub(1))).map(|row| id(row));
+        self.selected = shown.get(place.min(shown.len().saturating_sub(1))).map(|row| row.id());
     }
 
     /// A key was pressed.
@@ -138,7 +138,7 @@ impl Control {
             KeyCode::End | KeyCode::Char('G') => self.select(usize::MAX, &shown),
             KeyCode::Enter | KeyCode::Right if self.page == Page::All => {
                 if let Some(row) = shown.get(place) {
-                    let key = id(row);
+                    let key = row.id();
                     self.page = Page::Key(key.clone());
                     return Wish::Hours(key);
                 }
@@ -174,7 +174,7 @@ mod tests {
     }
 
     fn names(control: &Control, model: &Model) -> Vec<String> {
-        control.shown(model).into_iter().map(|row| id(row).to_string()).collect()
+        control.shown(model).into_iter().map(|row| row.id().to_string()).collect()
     }
 
     #[test]

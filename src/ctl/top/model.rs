@@ -230,11 +230,6 @@ impl Model {
     }
 }
 
-/// What a row is about.
-pub(super) fn id(row: &KeyRow) -> KeyId {
-    KeyId { provider: row.provider.clone(), key: row.key_name.clone() }
-}
-
 fn key_of(event: &Event) -> Option<KeyId> {
     let (provider, key) = match event {
         Event::Granted(lease) => (&lease.provider, &lease.key_name),

@@ -6,7 +6,7 @@ use ratatui::text::{Line, Span};
 use crate::ctl::events::words;
 use crate::ctl::print::{Tone, against, ago, clean, until};
 use crate::ctl::stats::trend::blocks;
-use crate::ctl::top::model::{Model, id};
+use crate::ctl::top::model::Model;
 use crate::ctl::top::view::{Look, clock, tone_of};
 use crate::id::KeyId;
 use crate::money::Usd;
@@ -15,7 +15,7 @@ use crate::time::Timestamp;
 
 /// The lines of the page.
 pub(super) fn lines(model: &Model, key: &KeyId, hours: &[(Timestamp, Usd)], look: Look, now: Timestamp, area: Rect) -> Vec<Line<'static>> {
-    let Some(row) = model.keys.iter().find(|row| id(row) == *key) else {
+    let Some(row) = model.keys.iter().find(|row| row.id() == *key) else {
         return vec![Line::from(format!("{key} is not configured any more"))];
     };
     let mut lines = vec![Line::styled(key.to_string(), look.of(Tone::Heading))];

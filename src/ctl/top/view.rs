@@ -9,7 +9,7 @@ use ratatui::widgets::Paragraph;
 use crate::ctl::events::{alert_words, words};
 use crate::ctl::print::{self, Tone, clean, moment, span_words, until};
 use crate::ctl::top::control::{Control, Page};
-use crate::ctl::top::model::{Model, id};
+use crate::ctl::top::model::Model;
 use crate::ctl::top::page;
 use crate::money::Usd;
 use crate::protocol::reply::{KeyRow, KeyState, ProviderStatus};
@@ -192,7 +192,7 @@ fn key_line(row: &KeyRow, model: &Model, selected: bool, look: Look, now: Timest
 
 fn note(row: &KeyRow, model: &Model, now: Timestamp) -> String {
     let end = row.until.map(|end| format!("for {}", until(end, now)));
-    let last = model.last_outcome(&id(row)).map(|outcome| outcome.name().to_owned());
+    let last = model.last_outcome(&row.id()).map(|outcome| outcome.name().to_owned());
     let reason = row.reason.as_deref().map(|reason| clean(reason).into_owned());
     [end, reason, last].into_iter().flatten().next().unwrap_or_default()
 }

@@ -19,7 +19,6 @@ use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
-use super::SCRAPE_TIME;
 use super::picture::Picture;
 use crate::config::metrics::ScrapeAddress;
 use crate::daemon::front::Front;
@@ -28,6 +27,9 @@ use crate::daemon::state::Live;
 
 /// Scrapes at a time.
 const SCRAPES_AT_ONCE: usize = 16;
+
+/// How long one scrape may be under way.
+const SCRAPE_TIME: Duration = Duration::from_secs(10);
 
 /// How long the head of a request may take.
 const HEAD_TIME: Duration = Duration::from_secs(5);

@@ -170,7 +170,7 @@ fn outcomes(total: &UsageRow) -> String {
 fn limits(report: &Report) -> String {
     let mut text = String::new();
     let all = report.global.cost_limit.map(|limit| ("all keys together".to_owned(), report.global.cost_today_usd, limit));
-    let keys = report.keys.iter().filter_map(|key| Some((format!("{}/{}", key.provider, key.key_name), key.cost_today_usd, key.cost_limit?)));
+    let keys = report.keys.iter().filter_map(|key| Some((key.id().to_string(), key.cost_today_usd, key.cost_limit?)));
     for (name, today, limit) in all.into_iter().chain(keys) {
         let share = if limit > Usd::ZERO { (today.dollars() / limit.dollars() * 100.0).min(100.0) } else { 100.0 };
         let colour = if today >= limit { "s5" } else { "s2" };
